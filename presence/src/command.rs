@@ -1,0 +1,170 @@
+//! What a home asks the state machine to do: intents, never results.
+//!
+//! A command carries the time and the identifiers that the home chose, and the term of that home; an entry carries up
+//! to [`ENTRY_MAX_COMMANDS`](crate::limits::ENTRY_MAX_COMMANDS) commands and the capacities they are judged by.
+
+use crate::{
+    UnixMs,
+    id::{Device, SessionId, UserId},
+    idempotency::RequestKey,
+    limits,
+    record::{Activity, Holder, ManualStatus, Meta, Privacy, Profile, SessionKind},
+};
+use alloc::{boxed::Box, vec::Vec};
+use bincode::{Decode, Encode};
+
+/// Capacities that an operator may set; they travel in the entry so that every replica uses the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Policy {
+    /// Most contacts of a user.
+    pub contacts_max: u32,
+    /// Most blocks of a user.
+    pub blocks_max: u32,
+    /// Most live sessions of a user.
+    pub sessions_max: u32,
+    /// Most history entries kept of a user.
+    pub history_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            contacts_max: limits::CONTACTS_MAX,
+            blocks_max: limits::BLOCKS_MAX,
+            sessions_max: limits::SESSIONS_MAX,
+            history_max: limits::HISTORY_MAX_ENTRIES,
+        }
+    }
+}
+
+/// What one Raft entry holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Entry {
+    /// The rules' version it was proposed under ([`RULES_VERSION`](crate::RULES_VERSION)).
+    pub rules: u16,
+    /// The capacities of the home that proposed it.
+    pub policy: Policy,
+    /// Applied one after the other, in this order.
+    pub commands: Vec<Command>,
+}
+
+/// One wish concerning one user.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Command {
+    /// The user it concerns.
+    pub user: UserId,
+    /// The term of the home that made it; applied under another, it has no effect.
+    pub term: u64,
+    /// The home's wall clock when it made it.
+    pub at: UnixMs,
+    /// The client's idempotency key, if any.
+    pub key: Option<RequestKey>,
+    /// The wish.
+    pub intent: Intent,
+}
+
+/// Which list of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum ListKind {
+    /// Those who may see the user, and whom the user watches.
+    Contacts = 0,
+    /// Those who may not see the user, nor be seen.
+    Blocks = 1,
+}
+
+/// A change of a list, all or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ListChanges {
+    /// Which list.
+    pub list: ListKind,
+    /// To be on it.
+    pub add: Vec<UserId>,
+    /// To be off it; no id is in both.
+    pub remove: Vec<UserId>,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum EndCause {
+    /// The client, or somebody in its name, said so.
+    Closed = 0,
+    /// No sign of life for longer than the TTL or the grace.
+    Expired = 1,
+    /// The node that held it was declared dead.
+    NodeLost = 2,
+}
+
+/// What is wished. Tags are pinned by their order and a golden-bytes test.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Intent {
+    /// A device comes alive.
+    OpenSession {
+        /// Minted by the node that took the request.
+        session: SessionId,
+        /// The device.
+        device: Device,
+        /// Whether a person is there.
+        activity: Activity,
+        /// How it proves life.
+        kind: SessionKind,
+        /// Who holds the socket (WebSocket only).
+        holder: Option<Holder>,
+        /// SHA-256 of the resume token (WebSocket only).
+        resume_hash: Option<[u8; 32]>,
+    },
+    /// Another connection takes a WebSocket's session over.
+    AttachSession {
+        /// Which session.
+        session: SessionId,
+        /// Must hash to the session's own resume hash.
+        resume_hash: [u8; 32],
+        /// Who holds the socket now.
+        holder: Holder,
+    },
+    /// A session turns active or idle.
+    SetActivity {
+        /// Which session.
+        session: SessionId,
+        /// What it turns.
+        activity: Activity,
+    },
+    /// A session ends.
+    EndSession {
+        /// Which session.
+        session: SessionId,
+        /// The attachment whose end this is; `None` ends it whatever holds it.
+        attachment: Option<u32>,
+        /// Why.
+        cause: EndCause,
+        /// Last evidence of life.
+        heard_at: UnixMs,
+    },
+    /// Replaces the status setting.
+    PutStatus {
+        /// What to set.
+        status: ManualStatus,
+        /// At most 512 bytes.
+        text: Option<Box<str>>,
+        /// At most 2,048 bytes.
+        meta: Meta,
+        /// Seconds until it clears itself.
+        expires_in_s: Option<u64>,
+    },
+    /// Back to automatic, text and meta cleared.
+    ClearStatus,
+    /// The setting's time has come; no effect if it was replaced meanwhile.
+    ExpireStatus {
+        /// The expiry that came due.
+        expires_at: UnixMs,
+    },
+    /// Changes contacts or blocks.
+    ChangeList(ListChanges),
+    /// Replaces the privacy setting.
+    PutPrivacy(Privacy),
+    /// Replaces the profile.
+    PutProfile(Profile),
+    /// Removes the profile.
+    DeleteProfile,
+    /// Removes the user with everything known of it.
+    DeleteUser,
+}

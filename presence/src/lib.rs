@@ -1,0 +1,43 @@
+//! The rules of presence, and nothing else.
+//!
+//! Everything here is a value with synchronous methods: no clock, no input or output, no randomness; time and
+//! identifiers come in from outside. [`apply`](apply::apply) is the only place where a public presence, its version and its
+//! history entries are computed. `no_std` makes the compiler the guard of that purity.
+#![no_std]
+#![cfg_attr(not(test), deny(clippy::expect_used))]
+
+extern crate alloc;
+
+pub mod apply;
+pub mod codec;
+pub mod command;
+pub mod deadline;
+pub mod id;
+pub mod idempotency;
+pub mod ledger;
+pub mod limits;
+pub mod outcome;
+pub mod public;
+pub mod record;
+pub mod ring;
+pub mod visibility;
+
+pub use apply::{Relations, apply};
+pub use command::{Command, EndCause, Entry, Intent, ListChanges, ListKind, Policy};
+pub use id::{Device, InvalidId, NodeName, SessionId, UserId};
+pub use idempotency::{KeyTable, RequestKey};
+pub use ledger::Ledger;
+pub use outcome::{Answer, HistoryEntry, Outcome, Reason, Refusal, Row};
+pub use public::{PublicPresence, Status, TrueStatus};
+pub use record::{
+    Activity, Audience, Holder, ManualStatus, Meta, Privacy, Profile, Session, SessionKind, Setting, UserRecord,
+};
+pub use ring::{PartitionId, Ring, partition_of};
+pub use visibility::{Viewer, Visibility};
+
+/// Milliseconds since the Unix epoch.
+pub type UnixMs = u64;
+
+/// The version of these rules; an entry carries the version it was proposed under, so that old and new nodes agree on what
+/// an entry means. Raised whenever [`apply`](apply::apply) would compute anything differently.
+pub const RULES_VERSION: u16 = 1;

@@ -1,0 +1,57 @@
+//! Every bound of the rules, each with its reason.
+//!
+//! Bounds fixed by the contract (`API.md`) are constants. Capacities that an operator may set travel inside each
+//! entry ([`Policy`](crate::Policy)), so that every replica applies the same ones.
+
+/// Longest user id, bytes. Contract, section 1.
+pub const USER_ID_MAX_BYTES: usize = 128;
+/// Longest session id, bytes. Contract, section 1.
+pub const SESSION_ID_MAX_BYTES: usize = 64;
+/// Longest device name, bytes. Contract, section 1.
+pub const DEVICE_MAX_BYTES: usize = 32;
+/// Longest node name, bytes: it stands in every session record.
+pub const NODE_NAME_MAX_BYTES: usize = 64;
+/// Longest status text, bytes. Contract, section 4.
+pub const TEXT_MAX_BYTES: usize = 512;
+/// Largest `meta` of a status, bytes of compact JSON. Contract, section 4.
+pub const STATUS_META_MAX_BYTES: usize = 2_048;
+/// Longest profile name, bytes. Contract, section 6.
+pub const PROFILE_NAME_MAX_BYTES: usize = 128;
+/// Largest `meta` of a profile, bytes of compact JSON. Contract, section 6.
+pub const PROFILE_META_MAX_BYTES: usize = 4_096;
+/// Longest `expires_in_s`, seconds: a year. Contract, section 6.
+pub const EXPIRES_IN_MAX_S: u64 = 31_536_000;
+/// Most ids in one bulk call of a list. Contract, section 6.
+pub const LIST_CHANGE_MAX_IDS: usize = 1_000;
+/// Most ids in one query. Contract, section 7.
+pub const QUERY_MAX_IDS: usize = 500;
+/// Most users in one watch frame, and presences in one snapshot frame. Contract, section 8.
+pub const WATCH_FRAME_MAX_IDS: usize = 500;
+/// Most explicit watches of a connection. Contract, section 8.
+pub const WATCHES_MAX: u32 = 5_000;
+/// Largest `limit` of a list. Contract, section 1.
+pub const PAGE_MAX: usize = 1_000;
+/// `limit` of a list when none is given. Contract, section 1.
+pub const PAGE_DEFAULT: usize = 100;
+/// Most contacts of a user by default. Contract, section 6.
+pub const CONTACTS_MAX: u32 = 5_000;
+/// Most blocks of a user by default. Contract, section 6.
+pub const BLOCKS_MAX: u32 = 5_000;
+/// Most sessions of a user by default. Contract, section 6.
+pub const SESSIONS_MAX: u32 = 32;
+/// History entries kept a user by default: bounds what one flapping user may hold on disk.
+pub const HISTORY_MAX_ENTRIES: u32 = 1_000;
+/// How long an idempotency key is remembered. Contract, section 1.
+pub const KEY_LIFETIME_MS: u64 = 600_000;
+/// How many idempotency keys a user has at once. Contract, section 1.
+pub const KEYS_MAX: usize = 16;
+/// Longest idempotency key, bytes. Contract, section 1.
+pub const KEY_MAX_BYTES: usize = 64;
+/// Most partitions of a cluster: status answers and idle cost grow with them.
+pub const PARTITIONS_MAX: u16 = 1_024;
+/// Most bytes of one encoded command: a bulk call of 1,000 ids of 128 bytes, and room for its envelope.
+pub const COMMAND_MAX_BYTES: usize = 160 * 1_024;
+/// Most commands of one Raft entry: applying one never holds a group for longer than a few milliseconds.
+pub const ENTRY_MAX_COMMANDS: usize = 64;
+/// A tick later than this moves all deadlines by its delay: more than scheduling noise, less than any TTL.
+pub const TICK_LATE_MAX_MS: u64 = 1_000;
