@@ -1,5 +1,7 @@
 //! Settings are loaded in their order, with origins, and refused by name and place.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use rollcall_config::{LoadError, Loaded, Origin, Override, Scope, Settings, load};
 use std::{ffi::OsString, fs, path::PathBuf};
 use tempfile::TempDir;

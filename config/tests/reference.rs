@@ -1,5 +1,7 @@
 //! The reference page and the example file say what the code does.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use rollcall_config::{Settings, load, reference, table::table};
 use std::{fs, path::Path};
 
