@@ -21,4 +21,4 @@ pub use raw::exchange;
 pub use server::{Launch, Refusal, Server};
 pub use socket::{Ended, Event, RefusedHandshake, Socket};
 pub use token::{Claims, now_ms, now_s};
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, eventually_within};

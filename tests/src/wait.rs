@@ -15,7 +15,15 @@ const PAUSE: Duration = Duration::from_millis(15);
 ///
 /// # Panics
 /// When the deadline passes.
-pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, attempt).await
+}
+
+/// As [`eventually`], for what may rightly take longer.
+///
+/// # Panics
+/// When the deadline passes.
+pub async fn eventually_within<T>(deadline: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
             if let Some(found) = attempt().await {
@@ -24,7 +32,7 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(DEADLINE, looking).await.unwrap_or_else(|_| panic!("waited {DEADLINE:?} in vain: {what}"))
+    tokio::time::timeout(deadline, looking).await.unwrap_or_else(|_| panic!("waited {deadline:?} in vain: {what}"))
 }
 
 /// As [`eventually`], for code that may block; `None` after the deadline.

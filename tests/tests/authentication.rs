@@ -1,5 +1,7 @@
 //! Tokens: who signed them, for whom, until when, and what they may do.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rollcall_tests::{Claims, Client, Server, now_s};
 use serde_json::json;

@@ -2,6 +2,8 @@
 //!
 //! A node either serves everything that was acknowledged, or refuses to start and says what to do. Never the third.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Launch, Piped, Refusal, Server};
 use serde_json::{Value, json};
 use std::{

@@ -1,5 +1,7 @@
 //! What a cluster of one says about itself, and what it says to everybody without a token.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Server, eventually, exchange};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

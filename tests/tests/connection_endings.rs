@@ -1,5 +1,7 @@
 //! How connections end: by the client's word, by a lost link and its grace, by a newer connection, by the server.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Claims, Client, Server, Socket, befriend, eventually, now_s};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! Contacts and blocks: lists with pages, bulk changes that are all or nothing, and watchers who are told at once.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend, now_ms};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! Every code of the contract's section 3, in the order of its checks, with the headers that belong to it.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, exchange};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: one effect and one answer for ten minutes, on every write under a user.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Reply, Server};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

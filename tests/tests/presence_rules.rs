@@ -1,5 +1,7 @@
 //! The public presence: a function of live sessions, setting and privacy, with a version that rises exactly when it changes.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend, now_ms};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! Reads: presence, query, history, profile; and what is left to read of a deleted user.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

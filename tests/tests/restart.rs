@@ -4,6 +4,8 @@
 //! its key it must have done so exactly once. One kill proves little about the disk (that is the store's own test), but a
 //! lot about what is acknowledged, in which order it is replayed, and what watchers are told afterwards.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, Socket, befriend, eventually};
 use serde_json::{Value, json};
 use std::{

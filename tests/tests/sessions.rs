@@ -2,6 +2,8 @@
 //!
 //! The TTL is small here. Time is told by other sessions that expire, never by a clock of the test.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend, eventually, now_ms};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! The status setting: replaced as a whole, kept over everything, cleared at its time, and invisible without a trace.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend, now_ms};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -2,6 +2,8 @@
 //!
 //! Seen from outside: the answer, the friend's frame, later reads, the history and the partition's log tell one story.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, befriend, eventually, now_ms};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! Who may see whom: unknown, blocked and not a contact cannot be told apart by any byte.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Reply, Server, befriend};
 use serde_json::{Value, json};
 use std::sync::OnceLock;

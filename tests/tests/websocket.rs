@@ -1,5 +1,7 @@
 //! The frames of `/v1/connect`: welcome, snapshots, watches, answers, and what becomes of bad frames.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use rollcall_tests::{Client, Server, Socket, befriend, exchange};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
