@@ -44,7 +44,8 @@ async fn online(server: &Server, prefix: &str, count: usize) -> Vec<Client> {
 /// Each user changes its status again and again, all at once; gives the last presence of each.
 async fn churn(users: &[Client], changes: usize) -> Vec<Value> {
     let mut all = JoinSet::new();
-    for user in users.iter().cloned() {
+    for user in users {
+        let user = user.clone();
         all.spawn(async move {
             let filler = "x".repeat(1_900);
             let mut last = Value::Null;
