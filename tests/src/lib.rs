@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
 
 mod client;
+mod judge;
 mod output;
 mod program;
 mod raw;

@@ -1,12 +1,11 @@
 //! A WebSocket client that judges while it listens.
 //!
-//! Every frame is checked for what the contract promises of all frames: fields, one entry a user, versions that never
-//! fall save to 0, and nothing twice. Waiting has deadlines; "nothing came" is shown by a ping that was overtaken by nothing.
+//! Every frame goes through the [`Judge`], so that no test can overlook a broken promise. Waiting has deadlines; "nothing
+//! came" is shown by a ping that was overtaken by nothing.
 
-use crate::wait::DEADLINE;
+use crate::{judge::Judge, wait::DEADLINE};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -17,10 +16,6 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
-
-/// The fields of a presence, sorted.
-const PRESENCE_FIELDS: [&str; 9] =
-    ["devices", "last_seen", "meta", "since", "stale", "status", "text", "user", "version"];
 
 /// What a connection brings.
 #[derive(Debug)]
@@ -57,7 +52,7 @@ pub struct Socket {
     pub welcome: Value,
     /// The subprotocol that the server chose.
     pub subprotocol: Option<String>,
-    held: HashMap<String, Value>,
+    judge: Judge,
     next_id: u64,
 }
 
@@ -99,7 +94,7 @@ impl Socket {
                 stream,
                 welcome: Value::Null,
                 subprotocol: chosen(&response),
-                held: HashMap::new(),
+                judge: Judge::default(),
                 next_id: 1,
             }),
             Err(Error::Http(response)) => Err(RefusedHandshake {
@@ -141,7 +136,7 @@ impl Socket {
     /// What this connection holds of `user`, by the rules for clients.
     #[must_use]
     pub fn held(&self, user: &str) -> Option<&Value> {
-        self.held.get(user)
+        self.judge.held(user)
     }
 
     /// The version held of `user`; 0 if none.
@@ -175,7 +170,9 @@ impl Socket {
             match timeout(DEADLINE, self.stream.next()).await.expect("a frame within the deadline") {
                 Some(Ok(Message::Text(text))) => {
                     let frame = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
-                    self.judge(&frame);
+                    if let Err(broken) = self.judge.take(&frame) {
+                        panic!("{broken}");
+                    }
                     return Event::Frame(frame);
                 }
                 Some(Ok(Message::Close(close))) => return Event::Closed(close.map(|c| c.code.into())),
@@ -327,42 +324,6 @@ impl Socket {
         let frame = code.map(|c| CloseFrame { code: CloseCode::from(c), reason: "".into() });
         self.stream.close(frame).await.ok();
         while !matches!(self.next().await, Event::Closed(_)) {}
-    }
-
-    /// What holds for every frame.
-    fn judge(&mut self, frame: &Value) {
-        let entries = match frame["type"].as_str() {
-            Some("snapshot" | "presence") => frame["presences"].as_array(),
-            _ => return,
-        };
-        let entries = entries.unwrap_or_else(|| panic!("no presences in {frame}"));
-        assert!(entries.len() <= 500, "more than 500 presences in a frame");
-        let mut users: Vec<&str> = entries.iter().filter_map(|p| p["user"].as_str()).collect();
-        users.sort_unstable();
-        assert!(users.windows(2).all(|w| w[0] != w[1]), "a user twice in {frame}");
-        for presence in entries {
-            self.take(presence, frame["type"] == "snapshot");
-        }
-    }
-
-    fn take(&mut self, presence: &Value, repeats: bool) {
-        let mut fields: Vec<&str> = presence.as_object().into_iter().flatten().map(|(k, _)| k.as_str()).collect();
-        fields.sort_unstable();
-        assert_eq!(fields, PRESENCE_FIELDS, "{presence}");
-        let user = presence["user"].as_str().unwrap_or_else(|| panic!("no user in {presence}"));
-        let version = presence["version"].as_u64().unwrap_or_else(|| panic!("no version in {presence}"));
-        if let Some(held) = self.held.get(user)
-            && version > 0
-        {
-            let before = held["version"].as_u64().unwrap_or(0);
-            assert!(version >= before, "the version fell: {held}, then {presence}");
-            let changed = held["stale"] != presence["stale"];
-            assert!(version > before || repeats || changed, "sent twice: {held}, then {presence}");
-            let mut same = presence.clone();
-            same["stale"] = held["stale"].clone();
-            assert!(version > before || same == *held, "one version, two states: {held}, then {presence}");
-        }
-        self.held.insert(user.into(), presence.clone());
     }
 }
 
