@@ -57,13 +57,15 @@ pub fn apply(
     };
     let answer = step.take(&command.intent);
     let mut outcome = if matches!(command.intent, Intent::DeleteUser) {
+        let outcome = deleted(ledger, command, before.as_ref(), keys);
         *keys = KeyTable::default();
         *record = None;
-        deleted(ledger, command, before.as_ref())
+        outcome
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
-    if let (Some(key), false) = (&command.key, outcome.deleted) {
+    if let Some(key) = &command.key {
+        // A deletion's own key outlives the user: repeated late, it must spare one who has returned.
         keys.remember(key, now, outcome.answer.clone());
         outcome.keys_changed = true;
     }
@@ -94,11 +96,11 @@ fn refused(ledger: &Ledger, command: &Command, why: Refusal) -> Outcome {
     Outcome { answer: Err(why), ..nothing(ledger, command) }
 }
 
-fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>) -> Outcome {
+fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>, keys: &KeyTable) -> Outcome {
     let shown = before.is_some_and(|r| r.shown.version > 0);
     Outcome {
         presence: shown.then(|| PublicPresence::never_seen(command.user.clone())),
-        deleted: before.is_some(),
+        deleted: before.is_some() || !keys.is_empty(),
         ended: before.map(|r| r.sessions.iter().map(|s| s.id.clone()).collect()).unwrap_or_default(),
         ..nothing(ledger, command)
     }
