@@ -36,7 +36,7 @@ async fn the_status_has_true_figures_for_one_node() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["moves"], json!([]));
     assert_eq!(fields(&status["ring"]), ["epoch", "partitions", "replication"]);
-    assert_eq!((&status["ring"]["partitions"], &status["ring"]["replication"]), (&json!(8), &json!(3)));
+    assert_eq!(status["ring"]["partitions"], 8);
     let node = &status["nodes"][0];
     let names = "connections http name partitions_held partitions_led peer rss_bytes sessions state uptime_s user_actors version";
     assert_eq!(fields(node), names.split(' ').collect::<Vec<_>>());
