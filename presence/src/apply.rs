@@ -57,10 +57,9 @@ pub fn apply(
     };
     let answer = step.take(&command.intent);
     let mut outcome = if matches!(command.intent, Intent::DeleteUser) {
-        let outcome = deleted(ledger, command, before.as_ref(), keys);
         *keys = KeyTable::default();
         *record = None;
-        outcome
+        deleted(ledger, command, before.as_ref())
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
@@ -96,11 +95,11 @@ fn refused(ledger: &Ledger, command: &Command, why: Refusal) -> Outcome {
     Outcome { answer: Err(why), ..nothing(ledger, command) }
 }
 
-fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>, keys: &KeyTable) -> Outcome {
+fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>) -> Outcome {
     let shown = before.is_some_and(|r| r.shown.version > 0);
     Outcome {
         presence: shown.then(|| PublicPresence::never_seen(command.user.clone())),
-        deleted: before.is_some() || !keys.is_empty(),
+        deleted: before.is_some(),
         ended: before.map(|r| r.sessions.iter().map(|s| s.id.clone()).collect()).unwrap_or_default(),
         ..nothing(ledger, command)
     }
