@@ -1,1 +1,2 @@
 //! rollcall-node
+pub mod program;
