@@ -182,6 +182,17 @@ fn the_pages_name_only_what_is_there() {
 }
 
 #[test]
+fn every_dependency_is_named_in_a_decision() {
+    let manifest: toml::Table = toml::from_str(&read(root().join("Cargo.toml"))).unwrap();
+    let table = manifest["workspace"]["dependencies"].as_table().unwrap();
+    let records = fs::read_dir(root().join("docs/decisions")).unwrap();
+    let records: String = records.map(|entry| read(entry.unwrap().path())).collect();
+    for name in table.keys().filter(|name| !name.starts_with("rollcall-")) {
+        assert!(records.contains(&format!("`{name}`")), "no decision record names {name}");
+    }
+}
+
+#[test]
 fn every_decision_says_context_measurement_choice_and_what_was_given_up() {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(root().join("docs/decisions")).unwrap() {
