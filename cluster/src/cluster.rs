@@ -12,7 +12,7 @@ use crate::{
         types::Member,
     },
     store::{
-        disk::Disk,
+        disk::{Disk, OpenDisk, SledDisk},
         key,
         ledger::{Described, LogLedger, StateHeader, StoredIdentity},
         lock::DirectoryLock,
@@ -26,7 +26,7 @@ use futures::future::{join_all, try_join_all};
 use openraft::{Config, Raft, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use parking_lot::Mutex;
 use rollcall_presence::{NodeName, PartitionId};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Who this node is.
@@ -70,7 +70,9 @@ impl Cluster {
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, StartError> {
         options.check()?;
-        let opened = open(&options).await?;
+        let cache_bytes = options.cache_bytes;
+        let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
+        let opened = open(&options, surroundings.disk.unwrap_or_else(|| Box::new(sled))).await?;
         let Opened { lock, disk, watermark, position, identity, states, leftovers } = opened;
         let logs = position.logs.clone();
         let on_fatal = surroundings.on_fatal.unwrap_or_else(default_on_fatal);
@@ -166,10 +168,10 @@ fn default_on_fatal() -> OnFatal {
     })
 }
 
-async fn open(options: &Options) -> Result<Opened, StartError> {
-    let (path, cache_bytes) = (options.data_dir.clone(), options.cache_bytes);
+async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
+    let path = options.data_dir.clone();
     let expected = Expected { node: options.node.clone(), partitions: options.partitions };
-    let opening = tokio::task::spawn_blocking(move || opening::open(&path, cache_bytes, &expected));
+    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, &expected));
     opening.await.unwrap_or_else(|panic| {
         let why = format!("reading it panicked: {panic}");
         Err(StartError::Damaged { path: options.data_dir.clone(), why })

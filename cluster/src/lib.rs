@@ -24,4 +24,5 @@ pub use proposer::ProposeError;
 pub use raft::link::{Ask, LinkError, NoPeers, PeerLink, Told};
 pub use role::Role;
 pub use state::{rows::ReadError, view::View};
+pub use store::disk;
 pub use store::{opening::StartError, writer::OnFatal};

@@ -1,6 +1,10 @@
 //! What a node's partitions are started with.
 
-use crate::{StartError, raft::link::PeerLink, store::writer::OnFatal};
+use crate::{
+    StartError,
+    raft::link::PeerLink,
+    store::{disk::OpenDisk, writer::OnFatal},
+};
 use rollcall_presence::{NodeName, Policy, limits::PARTITIONS_MAX};
 use std::path::PathBuf;
 
@@ -62,6 +66,8 @@ impl Options {
 pub struct Surroundings {
     /// The way to other nodes; none: a node by itself.
     pub link: Option<std::sync::Arc<dyn PeerLink>>,
+    /// Opens the store's disk; none: sled.
+    pub disk: Option<OpenDisk>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.
     pub on_fatal: Option<OnFatal>,
 }

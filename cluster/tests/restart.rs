@@ -20,12 +20,12 @@ async fn everything_acknowledged_is_there_after_a_restart() {
         bench.propose(&cluster, &name, bench::add_contacts(50)).await.unwrap();
         wanted.push((name, outcome.presence.clone().unwrap()));
     }
-    let before = bench.everything(&cluster);
+    let before = bench.everything(&cluster, 200);
     cluster.stop().await;
 
     let cluster = bench.start().await;
     assert_eq!(cluster.identity().generation, 2);
-    assert_eq!(bench.everything(&cluster), before);
+    assert_eq!(bench.everything(&cluster, 200), before);
     for (name, presence) in wanted {
         cluster.partition(bench.partition_of(&name)).read(|view| {
             let record = view.record(&name).unwrap().unwrap();

@@ -8,41 +8,42 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A key or a value, shared.
-pub(crate) type Bytes = sled::IVec;
+pub type Bytes = sled::IVec;
 
 /// Rows in byte order of their keys.
-pub(crate) type Scan = Box<dyn DoubleEndedIterator<Item = io::Result<(Bytes, Bytes)>> + Send>;
+pub type Scan = Box<dyn DoubleEndedIterator<Item = io::Result<(Bytes, Bytes)>> + Send>;
 
 /// Changes that take effect together.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Batch {
     /// Sets the row at `key`, or removes it; the last word on a key holds.
-    pub(crate) fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+    pub fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.rows.push((key, value));
     }
 
     /// Whether nothing is changed.
     #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The changes, in the order they were made.
     #[must_use]
-    pub(crate) fn into_rows(self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub fn into_rows(self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         self.rows
     }
 }
 
 /// One ordered map that survives the process, and after [`sync`](Disk::sync) a power cut.
-pub(crate) trait Disk: Send + Sync + 'static {
+pub trait Disk: Send + Sync + 'static {
     /// The row at `key`.
     ///
     /// # Errors
@@ -58,7 +59,13 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// When the disk fails; what is on it is unknown then.
     fn apply(&self, batch: Batch) -> io::Result<()>;
 
-    /// Makes everything applied so far survive a power cut.
+    /// Hands everything applied so far to the operating system: it survives the process.
+    ///
+    /// # Errors
+    /// When the disk fails; what is on it is unknown then.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Makes everything flushed so far survive a power cut.
     ///
     /// # Errors
     /// When the disk fails; it must not be tried again.
@@ -68,8 +75,11 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn close(&self);
 }
 
+/// Opens the disk at a path.
+pub type OpenDisk = Box<dyn FnOnce(&Path) -> io::Result<Arc<dyn Disk>> + Send>;
+
 /// sled 0.34 under `<path>`.
-pub(crate) struct SledDisk {
+pub struct SledDisk {
     open: parking_lot::RwLock<Option<Open>>,
 }
 
@@ -107,7 +117,7 @@ impl SledDisk {
     /// # Errors
     /// When it cannot be read. sled cuts a torn tail off without a word: whoever opens must compare what is there with
     /// what was promised.
-    pub(crate) fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
+    pub fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
         let path: PathBuf = path.to_owned();
         guarded(move || {
             let db = sled::Config::new()
@@ -126,7 +136,7 @@ impl SledDisk {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub(crate) fn blobs(path: &Path) -> io::Result<Vec<PathBuf>> {
+    pub fn blobs(path: &Path) -> io::Result<Vec<PathBuf>> {
         match std::fs::read_dir(path.join("blobs")) {
             Ok(entries) => entries.map(|entry| entry.map(|e| e.path())).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -166,13 +176,14 @@ impl Disk for SledDisk {
         })
     }
 
+    fn flush(&self) -> io::Result<()> {
+        self.with(|open| open.db.flush().map(drop).map_err(io_error))
+    }
+
+    /// Flushing alone does not survive a power cut: sled uses `sync_file_range`, which leaves metadata and the drive's
+    /// cache alone.
     fn sync(&self) -> io::Result<()> {
-        self.with(|open| {
-            open.db.flush().map_err(io_error)?;
-            // `flush` alone does not survive a power cut: sled uses `sync_file_range`, which leaves metadata and the
-            // drive's cache alone.
-            open.file.sync_data()
-        })
+        self.with(|open| open.file.sync_data())
     }
 
     fn close(&self) {

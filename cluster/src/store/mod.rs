@@ -4,7 +4,7 @@
 //! noticed at the next start.
 
 pub(crate) mod checks;
-pub(crate) mod disk;
+pub mod disk;
 pub(crate) mod envelope;
 pub(crate) mod key;
 pub(crate) mod ledger;

@@ -6,7 +6,7 @@
 
 use super::{
     checks,
-    disk::{Disk, SledDisk},
+    disk::{Disk, OpenDisk, SledDisk},
     key,
     ledger::{Described, RoundRow, StateHeader, StoredIdentity},
     lock::DirectoryLock,
@@ -118,7 +118,7 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// [`StartError`], saying what to do.
-pub(crate) fn open(path: &Path, cache_bytes: u64, expected: &Expected) -> Result<Opened, StartError> {
+pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Result<Opened, StartError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Io { path, source }
@@ -147,8 +147,7 @@ pub(crate) fn open(path: &Path, cache_bytes: u64, expected: &Expected) -> Result
     } else if !store_path.join("db").exists() {
         return Err(damaged("the database is missing".into()));
     }
-    let disk = SledDisk::open(&store_path, cache_bytes).map_err(|e| damaged(format!("it cannot be opened: {e}")))?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let disk = open_disk(&store_path).map_err(|e| damaged(format!("it cannot be opened: {e}")))?;
     if SledDisk::blobs(&store_path).is_ok_and(|files| !files.is_empty()) {
         // What is read below is checked all the same; but no value of ours is long enough to get there.
         tracing::error!(path = %store_path.display(), "the database put pages into files that it never syncs");

@@ -220,6 +220,7 @@ impl Rounds {
         self.position.round.number += 1;
         round.batch.set(key::ROUND.to_vec(), Some(self.position.round.sealed()));
         self.disk.apply(std::mem::take(&mut round.batch))?;
+        self.disk.flush()?;
         self.disk.sync()?;
         self.watermark.raise(self.position.round.number)?;
         Ok(round)
