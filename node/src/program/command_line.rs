@@ -19,6 +19,8 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Serve a node; what `rollcall` does without a command
+    Serve(ServeOptions),
     /// Be online in this terminal, and see friends come, change and go
     Connect(ConnectOptions),
     /// Follow users without being online

@@ -79,6 +79,9 @@ pub(crate) async fn run(options: &ConnectOptions) -> Result<(), Failure> {
         watched: Vec::new(),
     };
     let mut follower = Follower::start(following).await?;
+    if std::io::stdin().is_terminal() {
+        note(&format!("you are {user} now; say online, away, dnd TEXT, invisible or quit"));
+    }
     let (sender, mut lines) = mpsc::channel(TYPED_AHEAD_MAX);
     read_input(sender);
     let mut stopped = Box::pin(stop::signalled());

@@ -114,6 +114,11 @@ impl Follower {
                     sleep(until.saturating_duration_since(Instant::now())).await;
                     match self.connect().await {
                         Ok(resumed) => self.pending.push_back(Heard::Back(resumed)),
+                        // The same token would be refused again.
+                        Err(SocketError::Refused(error @ ClientError::Unauthenticated { .. })) => {
+                            self.state = State::Over;
+                            self.pending.push_back(Heard::Over(error.to_string()));
+                        }
                         Err(_) => self.lose(),
                     }
                 }
@@ -233,6 +238,14 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::SinkExt as _;
+    use tokio_tungstenite::tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    };
+
+    type Peer = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+    const DEADLINE: Duration = Duration::from_secs(20);
 
     fn follower() -> Follower {
         let following = Following {
@@ -267,6 +280,71 @@ mod tests {
         let told = [(5, false), (5, false), (4, false), (5, true), (6, false), (0, false), (0, false), (1, false)]
             .map(|(version, stale)| show(&mut follower, version, stale));
         assert_eq!(told, [1, 0, 0, 1, 1, 1, 0, 1]);
+    }
+
+    /// A server that says what it is told, to one connection; the query that the client came with.
+    #[expect(clippy::result_large_err, reason = "the handshake's callback has this type")]
+    async fn serve(listener: &tokio::net::TcpListener, frames: &[serde_json::Value]) -> (String, Peer) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut query = String::new();
+        let note = |request: &Request, response: Response| {
+            query = request.uri().query().unwrap_or_default().to_owned();
+            Ok(response)
+        };
+        let mut peer = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+        for frame in frames {
+            peer.send(Message::text(frame.to_string())).await.unwrap();
+        }
+        (query, peer)
+    }
+
+    fn welcome(resumed: bool) -> serde_json::Value {
+        json!({"type": "welcome", "user": "alice", "session": "s", "resumed": resumed, "node": "n1",
+            "ping_ms": 20_000, "resume": "token-1"})
+    }
+
+    fn snapshot(version: u64) -> serde_json::Value {
+        let bob = json!({"user": "bob", "status": "online", "version": version, "stale": false});
+        json!({"type": "snapshot", "id": null, "presences": [bob], "more": false})
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_resumed_and_only_news_is_told() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut following = follower().following;
+        following.url = super::super::client::address(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        following.device = Some("terminal".into());
+        let server = async {
+            let (first, peer) = serve(&listener, &[welcome(false), snapshot(5)]).await;
+            drop(peer); // vanishes without a close
+            let (second, peer) = serve(&listener, &[welcome(true), snapshot(5), snapshot(6)]).await;
+            (first, second, peer)
+        };
+        let client = async {
+            let mut follower = Follower::start(following).await.unwrap();
+            let mut heard = Vec::new();
+            while heard.len() < 4 {
+                heard.push(match follower.hear().await {
+                    Heard::Presence(json) => frame_version(&json).to_string(),
+                    Heard::Lost(_) => {
+                        // The wait is random; the test need not sit it out.
+                        follower.state = State::Down { until: Instant::now() };
+                        "lost".into()
+                    }
+                    other => format!("{other:?}"),
+                });
+            }
+            heard
+        };
+        let both = futures::future::join(server, client);
+        let ((first, second, _peer), heard) = tokio::time::timeout(DEADLINE, both).await.unwrap();
+        assert_eq!(first, "device=terminal&watch=contacts");
+        assert_eq!(second, "device=terminal&watch=contacts&resume=token-1");
+        assert_eq!(heard, ["5", "lost", "Back(true)", "6"]);
+    }
+
+    fn frame_version(json: &str) -> u64 {
+        serde_json::from_str::<Presence<'_>>(json).unwrap().version
     }
 
     #[test]

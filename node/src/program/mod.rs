@@ -81,6 +81,7 @@ pub fn run() -> ExitCode {
     let line = CommandLine::parse();
     let outcome = match line.command {
         None => serve(&line.serve),
+        Some(Command::Serve(options)) => serve(&options),
         Some(Command::Token(options)) => token::print(&options),
         Some(Command::Config(options)) => configuration::print(&options),
         Some(Command::Status(options)) => wait_for(status::run(&options)),
@@ -105,7 +106,13 @@ pub fn run() -> ExitCode {
 /// Serves a node until it is told to stop.
 fn serve(options: &command_line::ServeOptions) -> Result<(), Failure> {
     let loaded = configuration::load(options).map_err(Failure::usage)?;
-    Err(Failure::failed(format!("{} cannot be served yet", loaded.settings.node.name)))
+    crate::logging::begin(&loaded.settings.log).map_err(Failure::usage)?;
+    wait_for(async {
+        crate::serve::run(loaded.settings).await.map_err(|error| {
+            let code = if error.is_configuration() { USAGE } else { FAILED };
+            Failure { code, message: Some(error.to_string()) }
+        })
+    })
 }
 
 /// Runs a client command on a runtime of its own.

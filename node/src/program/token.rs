@@ -91,10 +91,10 @@ fn without_newline(content: &[u8]) -> &[u8] {
 
 /// `rollcall token`: prints a token, and nothing else.
 pub(crate) fn print(options: &TokenOptions) -> Result<(), Failure> {
-    let user = UserId::new(&options.user).map_err(MintError::User)?;
+    let user = UserId::new(&options.user).map_err(|e| Failure::usage(MintError::User(e)))?;
     for word in options.scope.split(' ').filter(|w| !w.is_empty()) {
         if !matches!(word, "user" | "service" | "admin") {
-            return Err(MintError::Scope(word.into()).into());
+            return Err(Failure::usage(MintError::Scope(word.into())));
         }
     }
     let token = Minter::read(options.auth_key.as_deref())?.mint(&user, &options.scope, options.ttl)?;

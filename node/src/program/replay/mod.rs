@@ -60,6 +60,9 @@ pub(crate) enum ReplayError {
     #[error("the prefix {0:?} makes no valid user ids: {1}")]
     Prefix(String, rollcall_presence::InvalidId),
     /// Nothing was touched.
+    #[error("{0} people are online at once, and this process may hold {1} files open: raise the limit (ulimit -n)")]
+    FewFiles(usize, u64),
+    /// Nothing was touched.
     #[error("at least two people are needed, and open files for their connections (the limit is {0})")]
     TooFew(u64),
     /// Contacts may be loaded; whoever was connected is not any more.
@@ -108,7 +111,12 @@ fn script_of(options: &ReplayOptions, open_files: u64) -> Result<(Script, String
         let text =
             std::fs::read_to_string(&file).map_err(|source| ReplayError::Unreadable { file: file.clone(), source })?;
         let messages = trace::messages(&text).map_err(|source| ReplayError::Trace { file: file.clone(), source })?;
-        return Ok((trace::script(&messages), format!("replay of {}", file.display())));
+        let script = trace::script(&messages);
+        let peak = script.peak().0;
+        if peak as u64 + OTHER_FILES > open_files {
+            return Err(ReplayError::FewFiles(peak, open_files));
+        }
+        return Ok((script, format!("replay of {}", file.display())));
     };
     let most = u32::try_from(open_files.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX);
     let held = if options.write.is_some() { users } else { users.min(most) };

@@ -12,7 +12,13 @@ use super::{
 };
 use crate::program::{client::ClientError, frame::Status};
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::Semaphore,
     task::JoinHandle,
@@ -58,6 +64,22 @@ pub(crate) struct Player {
 #[derive(Default)]
 struct Seats {
     of: Vec<Mutex<Seat>>,
+    connected: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Seats {
+    fn take_place(&self, user: UserIx, visitor: Visitor) {
+        self.of[user as usize].lock().visitor = Some(visitor);
+        let connected = self.connected.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(connected, Ordering::Relaxed);
+    }
+
+    fn leave_place(&self, user: UserIx) -> Option<Visitor> {
+        let visitor = self.of[user as usize].lock().visitor.take()?;
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+        Some(visitor)
+    }
 }
 
 /// A user's place: connected, or to be resumed.
@@ -74,7 +96,7 @@ impl Player {
         for step in stage.script.steps.iter().filter(|s| s.action == Action::Drop) {
             of[step.user as usize].get_mut().mobile = true;
         }
-        Self { stage, pace, seats: Arc::new(Seats { of }) }
+        Self { stage, pace, seats: Arc::new(Seats { of, ..Seats::default() }) }
     }
 
     /// Plays every step; `progress` hears how many are done.
@@ -111,12 +133,12 @@ impl Player {
             progress(played.steps);
             if checkpoints.contains(&index) {
                 self.quiet(&room).await;
-                played.held = played.held.max(self.connected());
                 played.compared += self.compare().await?;
             }
         }
         self.quiet(&room).await;
         self.empty().await;
+        played.held = self.seats.most.load(Ordering::Relaxed);
         Ok(played)
     }
 
@@ -124,10 +146,6 @@ impl Player {
     async fn quiet(&self, room: &Semaphore) {
         // The semaphore is never closed, and its permits come back with every step.
         let _ = room.acquire_many(STEPS_IN_FLIGHT as u32).await;
-    }
-
-    fn connected(&self) -> usize {
-        self.seats.of.iter().filter(|s| s.lock().visitor.is_some()).count()
     }
 
     /// Lets every watcher catch up, then compares what they hold with what the server answers.
@@ -142,9 +160,8 @@ impl Player {
 
     /// Disconnects whoever is left over by a play that was stopped or went wrong.
     async fn empty(&self) {
-        for seat in &self.seats.of {
-            let left = seat.lock().visitor.take();
-            if let Some(visitor) = left {
+        for user in 0..self.seats.of.len() as UserIx {
+            if let Some(visitor) = self.seats.leave_place(user) {
                 visitor.leave(Leave::Vanish).await;
             }
         }
@@ -159,25 +176,25 @@ async fn perform(stage: &Arc<Stage>, seats: &Seats, step: Step, lockstep: bool) 
         Action::Open => {
             stage.judge().begin(step.user, Status::Online, stage.now_us());
             match Visitor::arrive(stage, step.user, device).await {
-                Ok(visitor) => seat.lock().visitor = Some(visitor),
+                Ok(visitor) => seats.take_place(step.user, visitor),
                 Err(e) => return failed(stage, step, &e),
             }
             settle(stage, step, Status::Online, lockstep).await;
         }
         Action::End => {
-            let Some(visitor) = seat.lock().visitor.take() else { return };
+            let Some(visitor) = seats.leave_place(step.user) else { return };
             visitor.leave(Leave::Close).await;
             settle(stage, step, Status::Offline, lockstep).await;
         }
         Action::Drop => {
-            let Some(visitor) = seat.lock().visitor.take() else { return };
+            let Some(visitor) = seats.leave_place(step.user) else { return };
             let resume = visitor.leave(Leave::Vanish).await;
             seat.lock().resume = resume;
         }
         Action::Resume => {
             let Some(resume) = seat.lock().resume.take() else { return };
             match Visitor::resume(stage, step.user, device, Some(&resume)).await {
-                Ok(visitor) => seat.lock().visitor = Some(visitor),
+                Ok(visitor) => seats.take_place(step.user, visitor),
                 Err(e) => failed(stage, step, &e),
             }
         }
