@@ -13,8 +13,8 @@ use std::{
     time::SystemTime,
 };
 
-/// Names another program to test, such as one as it was packaged; it is then taken as it is.
-const OVERRIDE: &str = "ROLLCALL_PROGRAM";
+/// Names another program to test, such as one as it was packaged; it is then taken as it is. Not of the form of a setting.
+const OVERRIDE: &str = "PROGRAM_UNDER_TEST";
 /// The folders that the program is built from.
 const SOURCES: [&str; 5] = ["presence", "config", "cluster", "api", "node"];
 
@@ -143,10 +143,11 @@ impl Drop for Piped {
     }
 }
 
-/// The program in `directory`, with none of its settings in the environment.
+/// The program in `directory`, with none of its settings in the environment, and not as if `cargo run` had started it, which
+/// changes the commands that it suggests.
 pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(program());
-    command.current_dir(directory);
+    command.current_dir(directory).env_remove("CARGO");
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("ROLLCALL_") {
             command.env_remove(name);
