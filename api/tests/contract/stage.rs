@@ -75,7 +75,7 @@ impl Stage {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
 
-    /// A call in the name of `who`: `alice`, or with scopes, `ops:admin`.
+    /// A call in the name of `who`: `alice`, or with scopes, `ops@admin`.
     pub(crate) fn by(&self, who: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.call(method, path).bearer_auth(token(who))
     }
@@ -137,7 +137,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(timeout(DEADLINE, waiting).await.is_ok(), "{what}");
 }
 
-/// A token of `name`, or of `name:scope,scope`, for an hour.
+/// A token of `name`, or of `name@scope,scope`, for an hour.
 pub(crate) fn token(who: &str) -> String {
     let (name, scopes) = who.split_once('@').unwrap_or((who, "user"));
     let scopes: Vec<Scope> = scopes

@@ -14,8 +14,8 @@ use rollcall_api::{
     wire::{ClusterStatus, EncodedPresence, Located, NodeState, NodeStatus, PartitionStatus, RingStatus},
 };
 use rollcall_presence::{
-    Activity, Answer, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile, RequestKey, SessionId,
-    SessionKind, Setting, UnixMs, UserId, Viewer, Visibility, limits,
+    Activity, Answer, HistoryEntry, Intent, ListChanges, ListKind, NodeName, PartitionId, Privacy, Profile, RequestKey,
+    SessionId, SessionKind, Setting, UnixMs, UserId, Viewer, Visibility, limits,
 };
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,10 @@ pub(crate) struct Fake {
     pub(crate) orders: Mutex<Vec<String>>,
     /// How many calls reached the service.
     pub(crate) calls: AtomicU64,
+    /// What the contacts' snapshot is refused with.
+    contacts_refusal: Mutex<Option<ServiceError>>,
+    /// Held while writes have to wait.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Fake {
@@ -63,7 +67,38 @@ impl Fake {
             stale: Mutex::default(),
             orders: Mutex::default(),
             calls: AtomicU64::new(0),
+            contacts_refusal: Mutex::default(),
+            gate: Arc::default(),
         })
+    }
+
+    /// Makes writes wait until what is returned is dropped.
+    pub(crate) fn hold_writes(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.gate.clone().try_lock_owned().unwrap()
+    }
+
+    /// Opens a session past the API.
+    pub(crate) fn open_quietly(&self, user: &str) {
+        let open = Intent::OpenSession {
+            session: SessionId::new("quiet").unwrap(),
+            device: rollcall_presence::Device::new("bot").unwrap(),
+            activity: Activity::Active,
+            kind: SessionKind::Http,
+            holder: None,
+            resume_hash: None,
+        };
+        self.write_now(&UserId::new(user).unwrap(), open, None).unwrap();
+    }
+
+    /// Adds a contact past the API.
+    pub(crate) fn befriend_quietly(&self, user: &str, other: &str) {
+        let add = vec![UserId::new(other).unwrap()];
+        let changes = ListChanges { list: ListKind::Contacts, add, remove: Vec::new() };
+        self.write_now(&UserId::new(user).unwrap(), Intent::ChangeList(changes), None).unwrap();
+    }
+
+    pub(crate) fn fail_contacts(&self, error: ServiceError) {
+        *self.contacts_refusal.lock() = Some(error);
     }
 
     pub(crate) fn everyone_sees_everyone(&self) {
@@ -120,8 +155,12 @@ impl Fake {
             if outbox.contacts {
                 let contacts: Vec<UserId> =
                     users.lists(&outbox.viewer.user, ListKind::Contacts).into_iter().map(|(user, _)| user).collect();
-                let gone: Vec<UserId> =
-                    outbox.watched.keys().filter(|u| !contacts.contains(u) && !outbox.explicit.contains(*u)).cloned().collect();
+                let gone: Vec<UserId> = outbox
+                    .watched
+                    .keys()
+                    .filter(|u| !contacts.contains(u) && !outbox.explicit.contains(*u))
+                    .cloned()
+                    .collect();
                 for user in gone {
                     outbox.watched.remove(&user);
                     outbox.pending.remove(&user);
@@ -185,6 +224,7 @@ fn name() -> NodeName {
 #[async_trait]
 impl PresenceService for Fake {
     async fn write(&self, user: &UserId, intent: Intent, key: Option<RequestKey>) -> Result<Answer, ServiceError> {
+        let _open = self.gate.lock().await;
         self.write_now(user, intent, key)
     }
 

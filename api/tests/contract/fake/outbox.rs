@@ -119,7 +119,9 @@ impl Connection for FakeConnection {
     }
 
     async fn contacts_snapshot(&mut self) -> Result<Vec<Arc<EncodedPresence>>, ServiceError> {
-        self.fake.allowed()?;
+        if let Some(error) = self.fake.contacts_refusal.lock().take() {
+            return Err(error);
+        }
         let viewer = self.with(|o| o.viewer.clone()).unwrap();
         let contacts = self.fake.users.lock().lists(&viewer.user, ListKind::Contacts);
         Ok(self.snapshot(contacts.into_iter().map(|(user, _)| (user, None)).collect(), false))

@@ -51,7 +51,8 @@ impl Users {
     }
 
     pub(crate) fn lists(&self, user: &UserId, list: ListKind) -> Vec<(UserId, UnixMs)> {
-        let of_list = |((kind, other), at): (&(ListKind, UserId), &UnixMs)| (*kind == list).then(|| (other.clone(), *at));
+        let of_list =
+            |((kind, other), at): (&(ListKind, UserId), &UnixMs)| (*kind == list).then(|| (other.clone(), *at));
         self.user(user).map(|u| u.lists.iter().filter_map(of_list).collect()).unwrap_or_default()
     }
 
