@@ -10,6 +10,7 @@ mod connect;
 mod cors;
 mod cursor;
 mod envelope;
+mod events;
 mod health;
 mod idempotency;
 pub mod keys;

@@ -101,7 +101,12 @@ impl Call {
 
     /// Who asks, as the homes judge it.
     pub(crate) fn viewer(&self) -> Viewer {
-        Viewer { user: self.identity.user.clone(), service: self.identity.service }
+        self.identity.viewer()
+    }
+
+    /// Who asks.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// `{user}` of the path.

@@ -27,7 +27,9 @@ use axum::{
 use conversation::Conversation;
 use http::{HeaderMap, HeaderValue, header};
 use hyper::upgrade::OnUpgrade;
-use rollcall_presence::{Device, Viewer};
+pub(crate) use outbound::{fitting, goodbye_json};
+pub(crate) use pace::{Due, Pace};
+use rollcall_presence::Device;
 use socket::Socket;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
@@ -130,8 +132,7 @@ fn asked(identity: &Identity, query: Option<&str>) -> Result<ConnectRequest, Pro
     } else {
         None
     };
-    let viewer = Viewer { user: identity.user.clone(), service: identity.service };
-    Ok(ConnectRequest { viewer, session, watch_contacts })
+    Ok(ConnectRequest { viewer: identity.viewer(), session, watch_contacts })
 }
 
 /// Serves an upgraded connection to its end. Without an upgrade the connection is dropped, and counts as lost.

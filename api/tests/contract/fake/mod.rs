@@ -14,8 +14,8 @@ use rollcall_api::{
     wire::{ClusterStatus, EncodedPresence, Located, NodeState, NodeStatus, PartitionStatus, RingStatus},
 };
 use rollcall_presence::{
-    Activity, Answer, HistoryEntry, Intent, ListChanges, ListKind, NodeName, PartitionId, Privacy, Profile, RequestKey,
-    SessionId, SessionKind, Setting, UnixMs, UserId, Viewer, Visibility, limits,
+    Activity, Answer, HistoryEntry, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, PartitionId, Privacy,
+    Profile, RequestKey, SessionId, SessionKind, Setting, UnixMs, UserId, Viewer, Visibility, limits,
 };
 use std::{
     collections::BTreeMap,
@@ -88,6 +88,13 @@ impl Fake {
             resume_hash: None,
         };
         self.write_now(&UserId::new(user).unwrap(), open, None).unwrap();
+    }
+
+    /// Gives a user a status with a `meta` of about `bytes`, past the API.
+    pub(crate) fn describe_quietly(&self, user: &str, bytes: usize) {
+        let meta = Meta::from_compact_json(format!("{{\"k\":\"{}\"}}", "x".repeat(bytes)), bytes + 16).unwrap();
+        let put = Intent::PutStatus { status: ManualStatus::Dnd, text: None, meta, expires_in_s: None };
+        self.write_now(&UserId::new(user).unwrap(), put, None).unwrap();
     }
 
     /// Adds a contact past the API.
