@@ -30,6 +30,7 @@ mod sessions;
 mod stall;
 mod status;
 mod token;
+mod verified;
 pub mod wire;
 
 pub use api::{Api, ApiOptions, Connections};

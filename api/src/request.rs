@@ -22,7 +22,7 @@ use hyper::body::Body as _;
 use percent_encoding::percent_decode_str;
 use rollcall_presence::{InvalidId, RequestKey, SessionId, UserId, Viewer, limits};
 use serde::Serialize;
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// Largest body taken, bytes. Contract, section 1.
 pub(crate) const BODY_MAX_BYTES: usize = 256 * 1_024;
@@ -58,7 +58,7 @@ const CLUSTER_AT: usize = 4;
 pub(crate) struct Call {
     api: Api,
     parts: Parts,
-    identity: Identity,
+    identity: Arc<Identity>,
     body: Bytes,
 }
 
@@ -105,7 +105,7 @@ impl Call {
     }
 
     /// Who asks.
-    pub(crate) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 

@@ -69,7 +69,7 @@ pub(super) struct Conversation {
     api: Api,
     socket: Socket,
     connection: Option<Box<dyn Connection>>,
-    identity: Identity,
+    identity: Arc<Identity>,
     has_session: bool,
     sees_all: bool,
     pace: Pace,
@@ -85,7 +85,7 @@ impl Conversation {
         api: Api,
         socket: Socket,
         connection: Box<dyn Connection>,
-        identity: Identity,
+        identity: Arc<Identity>,
         request: &ConnectRequest,
     ) -> Self {
         let presence = &api.options().presence;

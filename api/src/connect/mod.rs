@@ -31,6 +31,7 @@ pub(crate) use outbound::{fitting, goodbye_json};
 pub(crate) use pace::{Due, Pace};
 use rollcall_presence::Device;
 use socket::Socket;
+use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// Longest resume token looked at, bytes; a longer one is none of ours, and opens a new session like any unknown one.
@@ -40,7 +41,7 @@ const REFUSED_BASE: u16 = 4_000;
 
 /// A connection that the service serves.
 struct Admitted {
-    identity: Identity,
+    identity: Arc<Identity>,
     request: ConnectRequest,
     welcome: Welcome,
     connection: Box<dyn Connection>,

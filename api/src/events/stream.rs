@@ -37,7 +37,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// A client's events.
 pub(super) struct Events {
     api: Api,
-    identity: Identity,
+    identity: Arc<Identity>,
     connection: Option<Box<dyn Connection>>,
     pace: Pace,
     told: Arc<Mutex<Told>>,
@@ -50,7 +50,7 @@ impl Events {
     /// The events of the stream with this number.
     pub(super) fn new(
         api: Api,
-        identity: Identity,
+        identity: Arc<Identity>,
         connection: Box<dyn Connection>,
         stream: u64,
         opening: Opening,
