@@ -199,7 +199,7 @@ pub enum Ending {
 
 /// One served connection; dropped without [`close`](Connection::close) it counts as lost now.
 #[async_trait]
-pub trait Connection: Send + Sync + 'static {
+pub trait Connection: Send + 'static {
     /// What to send next. One task polls it; the latest state of a watched user replaces an older pending one.
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Delivery>;
 

@@ -1,1 +1,28 @@
-//! rollcall-cluster
+//! The partitions of this node: a Raft group each, over one power-safe store.
+//!
+//! Relies on `presence` for what commands mean. Promises that an outcome handed out is durable on a quorum, that entries are
+//! applied once and in order, and that nothing acknowledged is lost without the next start saying so.
+#![cfg_attr(not(test), deny(clippy::expect_used))]
+
+mod cluster;
+mod limits;
+mod observer;
+mod options;
+mod partition;
+mod proposer;
+mod raft;
+mod role;
+mod state;
+mod store;
+mod upkeep;
+
+pub use cluster::{Cluster, Identity};
+pub use observer::Observer;
+pub use options::{Options, Surroundings};
+pub use partition::{NotHome, Partition, PartitionReport, ReplicaReport};
+pub use proposer::ProposeError;
+pub use raft::link::{Ask, LinkError, NoPeers, PeerLink, Told};
+pub use role::Role;
+pub use state::{rows::ReadError, view::View};
+pub use store::disk;
+pub use store::{opening::StartError, writer::OnFatal};

@@ -57,10 +57,9 @@ pub fn apply(
     };
     let answer = step.take(&command.intent);
     let mut outcome = if matches!(command.intent, Intent::DeleteUser) {
-        let outcome = deleted(ledger, command, before.as_ref(), keys);
         *keys = KeyTable::default();
         *record = None;
-        outcome
+        deleted(ledger, command, before.as_ref())
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
@@ -96,11 +95,11 @@ fn refused(ledger: &Ledger, command: &Command, why: Refusal) -> Outcome {
     Outcome { answer: Err(why), ..nothing(ledger, command) }
 }
 
-fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>, keys: &KeyTable) -> Outcome {
+fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>) -> Outcome {
     let shown = before.is_some_and(|r| r.shown.version > 0);
     Outcome {
         presence: shown.then(|| PublicPresence::never_seen(command.user.clone())),
-        deleted: before.is_some() || !keys.is_empty(),
+        deleted: before.is_some(),
         ended: before.map(|r| r.sessions.iter().map(|s| s.id.clone()).collect()).unwrap_or_default(),
         ..nothing(ledger, command)
     }
@@ -151,9 +150,11 @@ fn settle(
 
 /// Keeps the ledger's counts.
 fn count(ledger: &mut Ledger, before: Option<&UserRecord>, after: Option<&UserRecord>) {
-    let alive = |r: Option<&UserRecord>| r.is_some_and(|r| !r.sessions.is_empty());
+    let sessions = |r: Option<&UserRecord>| r.map_or(0, |r| r.sessions.len() as u64);
+    let alive = |r: Option<&UserRecord>| sessions(r) > 0;
     ledger.users = ledger.users + u64::from(after.is_some()) - u64::from(before.is_some());
     ledger.online = ledger.online + u64::from(alive(after)) - u64::from(alive(before));
+    ledger.sessions = ledger.sessions + sessions(after) - sessions(before);
 }
 
 /// One command's work on one user, before it is known whether it takes effect.

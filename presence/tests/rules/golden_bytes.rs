@@ -236,7 +236,10 @@ fn a_key_table() {
 
 #[test]
 fn a_ledger() {
-    golden(&Ledger { revision: 1, now: 1_732_400_000_000, users: 3, online: 4 }, "01fd002c165b930100000304");
+    golden(
+        &Ledger { revision: 1, now: 1_732_400_000_000, users: 3, online: 4, sessions: 5 },
+        "01fd002c165b93010000030405",
+    );
 }
 
 #[test]

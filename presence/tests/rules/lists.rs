@@ -17,6 +17,8 @@ proptest! {
             let records = || world.users.iter().filter_map(|u| u.record.as_ref());
             prop_assert_eq!(world.ledger.users, records().count() as u64);
             prop_assert_eq!(world.ledger.online, records().filter(|r| !r.sessions.is_empty()).count() as u64);
+            let sessions: usize = records().map(|r| r.sessions.len()).sum();
+            prop_assert_eq!(world.ledger.sessions, sessions as u64);
             for stored in &world.users {
                 let record = stored.known();
                 prop_assert_eq!(record.contacts as usize, stored.count(ListKind::Contacts));

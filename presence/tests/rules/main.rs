@@ -8,6 +8,7 @@
 mod attachments;
 mod deed;
 mod deletion;
+mod expiry;
 mod fencing;
 mod golden_bytes;
 mod history;

@@ -1,0 +1,59 @@
+//! Every bound of the store and of the Raft groups, each with its reason.
+//!
+//! Bounds of the rules (`presence`) are not repeated here. What is said to "wait" holds its caller back; nothing is dropped.
+
+/// Longest stored value, bytes; longer ones are cut into pieces. sled splits leaves by count, and moves a leaf of
+/// 128 KiB into a file that it never syncs: 17 values of this size stay far below.
+pub(crate) const VALUE_MAX_BYTES: usize = 4_096;
+/// Appends that one round takes, bytes: a round of this size takes some 10 ms, and its callers wait for all of it.
+pub(crate) const ROUND_APPEND_MAX_BYTES: usize = 1_024 * 1_024;
+/// Applied rows that one round takes, bytes. For the same reason.
+pub(crate) const ROUND_STATE_MAX_BYTES: usize = 1_024 * 1_024;
+/// Bulk work (snapshots, purges) that one round takes, bytes: it must never be felt by a write.
+pub(crate) const ROUND_BULK_MAX_BYTES: usize = 256 * 1_024;
+/// Appends waiting for the writer, bytes over all groups; more wait.
+pub(crate) const APPEND_QUEUE_MAX_BYTES: usize = 32 * 1_024 * 1_024;
+/// Applied rows not yet synced, bytes over all groups; applying waits beyond. They live in memory, in the overlay.
+pub(crate) const OVERLAY_MAX_BYTES: usize = 16 * 1_024 * 1_024;
+/// Applied rows are in the log already, so that nobody waits for them: a round of their own comes after this time, ms,
+/// unless an append takes them along before.
+pub(crate) const LAZY_MAX_MS: u64 = 100;
+/// Applied rows that start a round of their own at once, bytes: half of what waits, so that applying does not stop.
+pub(crate) const LAZY_MAX_BYTES: usize = OVERLAY_MAX_BYTES / 2;
+/// A round that takes longer than this, ms, makes the node give up its leaderships: less than clients wait.
+pub(crate) const STALL_YIELD_MS: u64 = 2_000;
+/// A round that takes longer than this, ms, ends the process: the disk is gone, and others should take over for good.
+pub(crate) const STALL_FATAL_MS: u64 = 30_000;
+/// How often the writer is looked after, ms: a quarter of what must be noticed.
+pub(crate) const STALL_CHECK_MS: u64 = STALL_YIELD_MS / 4;
+
+/// Entries of one group between proposal and answer: the next ones gather commands meanwhile, which makes them larger.
+pub(crate) const ENTRIES_IN_FLIGHT: usize = 4;
+/// Commands of one entry, bytes: a quarter of what is decoded at most.
+pub(crate) const ENTRY_MAX_BYTES: usize = 1_024 * 1_024;
+/// How long a proposer waits for its outcome, ms: longer than a failover, shorter than a client's patience.
+pub(crate) const PROPOSE_DEADLINE_MS: u64 = 5_000;
+
+/// Log entries kept in memory a group once they are on disk, until applied: followers apply soon after.
+pub(crate) const RECENT_MAX_ENTRIES: usize = 256;
+/// Log that one read returns at most, bytes: what a peer is sent at once.
+pub(crate) const LOG_READ_MAX_BYTES: usize = 1_024 * 1_024;
+/// Log after which a group's state is recorded as a snapshot, bytes: bounds the disk, and what a restart reads.
+pub(crate) const SNAPSHOT_LOG_MAX_BYTES: u64 = 4 * 1_024 * 1_024;
+/// Log after which a group's state is recorded as a snapshot, entries.
+pub(crate) const SNAPSHOT_LOG_MAX_ENTRIES: u64 = 2_000;
+/// Entries kept behind a snapshot, for followers that are a little late.
+pub(crate) const LOG_KEEP_ENTRIES: u64 = 200;
+/// How often groups are looked at for a snapshot, ms; one group at a time, so that they are staggered.
+pub(crate) const SNAPSHOT_CHECK_MS: u64 = 500;
+/// One chunk of a streamed snapshot, bytes: half of what a round takes of bulk work.
+pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = ROUND_BULK_MAX_BYTES / 2;
+/// Old rows kept for one stream that is slower than the writes, bytes; beyond, the stream breaks and starts afresh.
+pub(crate) const STREAM_KEPT_MAX_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// Messages waiting in each channel of a Raft group: openraft allots them at once, and a group has few.
+pub(crate) const RAFT_CHANNEL_SIZE: u64 = 256;
+/// Entries of one append to a peer: with entries of up to 1 MiB, few are much.
+pub(crate) const RAFT_PAYLOAD_ENTRIES: u64 = 64;
+/// A learner this many entries behind counts as caught up; entries hold up to 64 commands.
+pub(crate) const RAFT_LAG_ENTRIES: u64 = 64;

@@ -1,0 +1,73 @@
+//! What a node's partitions are started with.
+
+use crate::{
+    StartError,
+    raft::link::PeerLink,
+    store::{disk::OpenDisk, writer::OnFatal},
+};
+use rollcall_presence::{NodeName, Policy, limits::PARTITIONS_MAX};
+use std::path::PathBuf;
+
+/// What a node's partitions are started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything durable is kept.
+    pub data_dir: PathBuf,
+    /// The node's name.
+    pub node: NodeName,
+    /// How many partitions the cluster has; fixed when it is made.
+    pub partitions: u16,
+    /// Raft's heartbeat, ms.
+    pub heartbeat_ms: u64,
+    /// Raft's shortest election timeout, ms; the longest is twice that.
+    pub election_ms: u64,
+    /// The capacities proposed with each entry.
+    pub policy: Policy,
+    /// Writes in flight a partition; more are refused as busy.
+    pub writes_in_flight: usize,
+    /// What the database keeps in memory, bytes.
+    pub cache_bytes: u64,
+}
+
+impl Options {
+    /// The defaults of a node of this name.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, node: NodeName) -> Self {
+        Self {
+            data_dir,
+            node,
+            partitions: 32,
+            heartbeat_ms: 200,
+            election_ms: 600,
+            policy: Policy::default(),
+            writes_in_flight: 4_096,
+            cache_bytes: 32 * 1_024 * 1_024,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let refuse = |text: String| Err(StartError::Setting(text));
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
+            return refuse(format!("cluster.partitions ({}) must be 1 to {PARTITIONS_MAX}", self.partitions));
+        }
+        if self.heartbeat_ms == 0 || self.election_ms < 3 * self.heartbeat_ms {
+            let (election, heartbeat) = (self.election_ms, self.heartbeat_ms);
+            return refuse(format!("election_ms ({election}) must be at least 3 × heartbeat_ms ({heartbeat})"));
+        }
+        if self.writes_in_flight == 0 {
+            return refuse("limits.writes_in_flight (0) must be at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+/// What is passed in rather than reached for, where it is not the default.
+#[derive(Default)]
+pub struct Surroundings {
+    /// The way to other nodes; none: a node by itself.
+    pub link: Option<std::sync::Arc<dyn PeerLink>>,
+    /// Opens the store's disk; none: sled.
+    pub disk: Option<OpenDisk>,
+    /// Called when the process must end; by default it logs the reason and ends the process with code 1.
+    pub on_fatal: Option<OnFatal>,
+}

@@ -1,0 +1,205 @@
+//! The way to other members of a group, as openraft wants it, over a link that the program provides.
+//!
+//! openraft puts no time limit on a replication call: an answer that never comes would stall a follower for ever. The
+//! limit is kept here, for every link.
+
+use super::types::{Member, TypeConfig, Vote};
+use crate::state::stream::SnapshotStream;
+use futures::future::BoxFuture;
+use openraft::{
+    AnyError, OptionalSend, RaftNetworkFactory,
+    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::{RPCOption, RaftNetworkV2},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+        VoteRequest, VoteResponse,
+    },
+    type_config::alias::SnapshotOf,
+};
+use rollcall_presence::{NodeName, PartitionId};
+use std::{future::Future, sync::Arc};
+use thiserror::Error;
+
+/// Why a peer gave no answer. Whether it got the question is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LinkError {
+    /// There is no way to it.
+    #[error("{0} cannot be reached")]
+    Unreachable(NodeName),
+}
+
+/// What a group asks of a peer.
+#[derive(Debug)]
+pub enum Ask {
+    /// Append entries, or a heartbeat.
+    Append(AppendEntriesRequest<TypeConfig>),
+    /// Vote.
+    Vote(VoteRequest<TypeConfig>),
+    /// Say whether you would vote.
+    PreVote(VoteRequest<TypeConfig>),
+    /// Take over.
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+}
+
+/// What a peer answers.
+#[derive(Debug)]
+pub enum Told {
+    /// To an append.
+    Append(AppendEntriesResponse<TypeConfig>),
+    /// To both kinds of vote.
+    Vote(VoteResponse<TypeConfig>),
+    /// To a transfer.
+    TransferLeader(TransferLeaderResponse<TypeConfig>),
+}
+
+/// The links to other nodes.
+pub trait PeerLink: Send + Sync + 'static {
+    /// Asks the group of `partition` on `peer`.
+    fn ask<'a>(
+        &'a self,
+        peer: &'a NodeName,
+        partition: PartitionId,
+        ask: Ask,
+    ) -> BoxFuture<'a, Result<Told, LinkError>>;
+
+    /// Sends a snapshot to the group of `partition` on `peer`.
+    fn send_snapshot<'a>(
+        &'a self,
+        peer: &'a NodeName,
+        partition: PartitionId,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotStream>,
+    ) -> BoxFuture<'a, Result<SnapshotResponse<TypeConfig>, LinkError>>;
+}
+
+/// No links: a node by itself reaches nobody.
+#[derive(Debug)]
+pub struct NoPeers;
+
+impl PeerLink for NoPeers {
+    fn ask<'a>(&'a self, peer: &'a NodeName, _: PartitionId, _: Ask) -> BoxFuture<'a, Result<Told, LinkError>> {
+        Box::pin(std::future::ready(Err(LinkError::Unreachable(peer.clone()))))
+    }
+
+    fn send_snapshot<'a>(
+        &'a self,
+        peer: &'a NodeName,
+        _: PartitionId,
+        _: Vote,
+        _: SnapshotOf<TypeConfig, SnapshotStream>,
+    ) -> BoxFuture<'a, Result<SnapshotResponse<TypeConfig>, LinkError>> {
+        Box::pin(std::future::ready(Err(LinkError::Unreachable(peer.clone()))))
+    }
+}
+
+/// Makes the links of one group.
+pub(crate) struct GroupLinks {
+    partition: PartitionId,
+    link: Arc<dyn PeerLink>,
+}
+
+impl GroupLinks {
+    /// The links of the group of `partition`, over `link`.
+    #[must_use]
+    pub(crate) fn new(partition: PartitionId, link: Arc<dyn PeerLink>) -> Self {
+        Self { partition, link }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for GroupLinks {
+    type Network = MemberLink;
+
+    async fn new_client(&mut self, _target: u64, node: &Member) -> MemberLink {
+        MemberLink { partition: self.partition, peer: node.name.clone(), link: Arc::clone(&self.link) }
+    }
+}
+
+/// The link of one group to one member.
+pub(crate) struct MemberLink {
+    partition: PartitionId,
+    peer: NodeName,
+    link: Arc<dyn PeerLink>,
+}
+
+fn unreachable(text: impl std::fmt::Display) -> Unreachable<TypeConfig> {
+    Unreachable::new(&AnyError::error(text))
+}
+
+impl MemberLink {
+    async fn ask(&self, ask: Ask, option: &RPCOption) -> Result<Told, RPCError<TypeConfig>> {
+        let asked = self.link.ask(&self.peer, self.partition, ask);
+        match tokio::time::timeout(option.soft_ttl(), asked).await {
+            Ok(Ok(told)) => Ok(told),
+            Ok(Err(error)) => Err(RPCError::Unreachable(unreachable(error))),
+            Err(_) => Err(RPCError::Unreachable(unreachable(format_args!("{} does not answer", self.peer)))),
+        }
+    }
+
+    fn confused(&self) -> RPCError<TypeConfig> {
+        RPCError::Unreachable(unreachable(format_args!("{} answers another question", self.peer)))
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for MemberLink {
+    type SnapshotData = SnapshotStream;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Ask::Append(rpc), &option).await? {
+            Told::Append(told) => Ok(told),
+            _ => Err(self.confused()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Ask::Vote(rpc), &option).await? {
+            Told::Vote(told) => Ok(told),
+            _ => Err(self.confused()),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Ask::PreVote(rpc), &option).await? {
+            Told::Vote(told) => Ok(told),
+            _ => Err(self.confused()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotStream>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        // A snapshot takes as long as it takes; the link breaks off when the peer falls silent.
+        tokio::select! {
+            sent = self.link.send_snapshot(&self.peer, self.partition, vote, snapshot) => {
+                sent.map_err(|error| StreamingError::Unreachable(unreachable(error)))
+            }
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Ask::TransferLeader(rpc), &option).await? {
+            Told::TransferLeader(told) => Ok(told),
+            _ => Err(self.confused()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A group's state machine, as openraft wants it: entries applied to the state, snapshots streamed and installed.
+//!
+//! Applied rows are in memory at once and on disk soon; the log has them meanwhile. Promises to call the observer once an
+//! applied entry, after its rows are readable and before any proposer is answered.
+
+use super::{
+    log::LogCell,
+    types::{LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig},
+    wire::{StoredLogId, StoredMembers},
+};
+use crate::{
+    observer::Observer,
+    state::{
+        cell::{StateCell, Step},
+        step::apply_entry,
+        stream::{Chunk, Received, SnapshotStream},
+    },
+    store::{
+        key,
+        ledger::{Described, StateHeader},
+        work::{BulkWork, Change, StateWork, promise},
+        writer::Writer,
+    },
+};
+use futures::{Stream, TryStreamExt};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    entry::RaftEntry as _,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use std::{io, sync::Arc};
+
+type StreamedSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotStream>;
+
+/// The state machine of one group.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    state: Arc<StateCell>,
+    log: Arc<LogCell>,
+    writer: Arc<Writer>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Machine {
+    /// Applies to `state`, and tells `observer`.
+    #[must_use]
+    pub(crate) fn new(
+        state: Arc<StateCell>,
+        log: Arc<LogCell>,
+        writer: Arc<Writer>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self { state, log, writer, observer }
+    }
+
+    async fn apply_one(&self, entry: super::types::RaftEntry) -> io::Result<Reply> {
+        let id = StoredLogId::from(entry.log_id);
+        let members = match &entry.payload {
+            EntryPayload::Membership(_) => entry
+                .get_membership()
+                .map(|membership| StoredMembers::from(&StoredMembership::new(Some(entry.log_id), membership))),
+            _ => None,
+        };
+        let (outcomes, step) = self.state.step(id, members, |state| match &entry.payload {
+            EntryPayload::Normal(proposal) => apply_entry(state, id.term, &proposal.0),
+            _ => Ok(Vec::new()),
+        })?;
+        self.store(step).await;
+        self.log.applied(id.index);
+        self.observer.applied(self.state.partition(), id.term, &outcomes);
+        self.state.applied_in(id.term);
+        Ok(Reply { outcomes })
+    }
+
+    async fn store(&self, step: Step) {
+        let bytes = step.rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let room = self.writer.overlay_room(bytes).await;
+        let state = Arc::clone(&self.state);
+        self.writer.queue().state(StateWork {
+            partition: self.state.partition(),
+            rows: step.rows,
+            header: step.header,
+            applied: step.applied,
+            bytes,
+            room,
+            done: Box::new(move || state.synced(step.seq)),
+        });
+    }
+
+    /// The state as it is, and the step that has to be on disk before it may be relied on.
+    fn streamed(&self) -> (StreamedSnapshot, u64) {
+        let (header, seq, stream) = self.state.stream();
+        (Snapshot { meta: meta(&header), snapshot: Box::new(stream) as SnapshotStream }, seq)
+    }
+
+    /// Waits until `rows`, a part of a snapshot that is being installed, are durable.
+    async fn install_rows(&self, rows: Vec<Change>) -> io::Result<()> {
+        let (done, wait) = promise();
+        self.writer.queue().bulk(BulkWork::Rows(rows, done));
+        wait.await.map_err(|_| writer_ended())
+    }
+
+    /// Writes what comes in under a fresh prefix; nothing reads it yet.
+    async fn receive(&self, epoch: u32, mut stream: SnapshotStream) -> io::Result<StateHeader> {
+        let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+        let first = stream.next().await?.ok_or_else(|| damaged("the snapshot is empty"))?;
+        let Chunk::Header(header) = Chunk::opened(&first)? else {
+            return Err(damaged("the snapshot does not begin with a header"));
+        };
+        let prefix = key::state_prefix(self.state.partition(), epoch);
+        let mut received = Received::default();
+        while let Some(chunk) = stream.next().await? {
+            let Chunk::Rows(rows) = Chunk::opened(&chunk)? else {
+                return Err(damaged("the snapshot has two headers"));
+            };
+            received.add(&rows);
+            let absolute = |(key, value): (Vec<u8>, Vec<u8>)| ([prefix.as_slice(), &key].concat(), Some(value));
+            self.install_rows(rows.into_iter().map(absolute).collect()).await?;
+        }
+        if received.digest != header.digest {
+            return Err(damaged("the snapshot's rows do not add up to what its header says"));
+        }
+        Ok(header)
+    }
+
+    async fn install(&self, meta: &SnapshotMeta, stream: SnapshotStream) -> io::Result<()> {
+        let partition = self.state.partition();
+        let old = self.state.header();
+        let epoch = old.epoch.wrapping_add(1);
+        let range = |epoch| {
+            let prefix = key::state_prefix(partition, epoch);
+            let end = key::after(&prefix);
+            (prefix, end)
+        };
+        // Rows of an install that broke off are in the way of this one's digest at the next start.
+        self.sweep(range(epoch)).await?;
+        let header = StateHeader {
+            epoch,
+            applied: meta.last_log_id.map(Into::into),
+            members: StoredMembers::from(&meta.last_membership),
+            ..self.receive(epoch, stream).await?
+        };
+        let (done, wait) = promise();
+        self.writer.queue().state(StateWork {
+            partition,
+            rows: Vec::new(),
+            header: header.sealed(),
+            applied: header.applied,
+            bytes: 0,
+            room: None,
+            done,
+        });
+        self.writer.queue().want_state();
+        wait.await.map_err(|_| writer_ended())?;
+        self.log.applied(header.applied.map_or(0, |id| id.index));
+        self.state.switch(header);
+        let (from, to) = range(old.epoch);
+        self.writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
+        Ok(())
+    }
+
+    /// Removes a range, and waits until it is gone.
+    async fn sweep(&self, (from, to): (Vec<u8>, Vec<u8>)) -> io::Result<()> {
+        let (done, wait) = promise();
+        self.writer.queue().bulk(BulkWork::Sweep(from, to, done));
+        wait.await.map_err(|_| writer_ended())
+    }
+}
+
+fn writer_ended() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the writer has ended")
+}
+
+fn meta(header: &StateHeader) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: header.applied.map(Into::into), last_membership: header.members.to_raft() }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotStream;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let header = self.state.header();
+        Ok((header.applied.map(Into::into), header.members.to_raft()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let reply = self.apply_one(entry).await?;
+            if let Some(responder) = responder {
+                responder.send(reply);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotStream) -> io::Result<()> {
+        self.install(meta, snapshot).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<StreamedSnapshot>> {
+        Ok(self.state.header().applied.map(|_| self.streamed().0))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = SnapshotStream;
+
+    /// Applied rows on disk are the snapshot: building it is waiting until they are there.
+    async fn build_snapshot(&mut self) -> io::Result<StreamedSnapshot> {
+        let (snapshot, seq) = self.streamed();
+        self.writer.queue().want_state();
+        if !self.state.wait_synced(seq).await {
+            return Err(writer_ended());
+        }
+        Ok(snapshot)
+    }
+}

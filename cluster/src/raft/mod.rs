@@ -1,0 +1,9 @@
+//! openraft, fitted to the store and to the state.
+
+pub(crate) mod link;
+pub(crate) mod log;
+pub(crate) mod machine;
+#[cfg(test)]
+mod suite;
+pub(crate) mod types;
+pub(crate) mod wire;

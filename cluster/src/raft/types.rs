@@ -1,0 +1,65 @@
+//! The types that openraft is used with.
+//!
+//! One leader a term (`leader_id_std`): commands are fenced by the term of their home, so that two leaders of one term, which
+//! openraft's default allows, would pass each other's fence.
+
+use openraft::{impls::leader_id_std, type_config::alias};
+use rollcall_presence::{Entry, NodeName, Outcome};
+use std::{fmt, sync::Arc};
+
+openraft::declare_raft_types!(
+    /// openraft, with our types.
+    pub TypeConfig:
+        D = Proposal,
+        R = Reply,
+        NodeId = u64,
+        Node = Member,
+        LeaderId = leader_id_std::LeaderId<u64, u64>,
+);
+
+/// What a log entry holds of ours; cheap to copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal(pub Arc<Entry>);
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} commands", self.0.commands.len())
+    }
+}
+
+/// What applying an entry answers: an outcome for each of its commands, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// The outcomes.
+    pub outcomes: Vec<Arc<Outcome>>,
+}
+
+/// A node as a member of groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: NodeName,
+}
+
+/// openraft's storage suite makes members out of nothing.
+#[cfg(test)]
+impl Default for Member {
+    fn default() -> Self {
+        Self { name: NodeName::new("nobody").unwrap() }
+    }
+}
+
+/// A committed leader: its term.
+pub(crate) type CommittedLeader = alias::CommittedLeaderIdOf<TypeConfig>;
+/// The place of an entry.
+pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
+/// A vote.
+pub(crate) type Vote = alias::VoteOf<TypeConfig>;
+/// An entry.
+pub(crate) type RaftEntry = alias::EntryOf<TypeConfig>;
+/// Who is in a group.
+pub(crate) type Membership = openraft::Membership<u64, Member>;
+/// Who is in a group, and since which entry.
+pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+/// What is said of a snapshot.
+pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;

@@ -1,0 +1,7 @@
+//! The state of a partition: rows on disk, rows not yet there, and the step that changes them.
+
+pub(crate) mod cell;
+pub(crate) mod rows;
+pub(crate) mod step;
+pub(crate) mod stream;
+pub(crate) mod view;

@@ -1,0 +1,122 @@
+//! An entry's commands carried out on a partition's rows.
+//!
+//! What a command means is decided by `presence::apply` alone; here its outcome becomes rows. Promises the same rows on every
+//! replica.
+
+use super::{cell::State, rows::ReadError};
+use crate::store::key::{self, Cell};
+use rollcall_presence::{
+    Command, Entry, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal, Relations, Row, UnixMs,
+    UserId, UserRecord, apply,
+};
+use std::{cell::RefCell, io, sync::Arc};
+
+/// Applies every command of `entry`, committed in `term`.
+///
+/// # Errors
+/// When rows cannot be read; the state must not be used any further then.
+pub(crate) fn apply_entry(state: &mut State, term: u64, entry: &Entry) -> io::Result<Vec<Arc<Outcome>>> {
+    let mut outcomes = Vec::with_capacity(entry.commands.len());
+    for command in &entry.commands {
+        let outcome = if entry.rules > RULES_VERSION {
+            unknown_rules(&state.ledger, command, entry.rules)
+        } else {
+            apply_command(state, term, &entry.policy, command)?
+        };
+        outcomes.push(Arc::new(outcome));
+    }
+    Ok(outcomes)
+}
+
+fn unknown_rules(ledger: &Ledger, command: &Command, rules: u16) -> Outcome {
+    Outcome {
+        user: command.user.clone(),
+        revision: ledger.revision,
+        at: ledger.now,
+        answer: Err(Refusal::UnknownRules(rules)),
+        presence: None,
+        rows: Vec::new(),
+        record_changed: false,
+        keys_changed: false,
+        deleted: false,
+        ended: Vec::new(),
+    }
+}
+
+/// The user's lists, read where the rules ask; they cannot be told of a failure, so that it is kept for after.
+struct Lists<'a> {
+    state: &'a State,
+    user: &'a UserId,
+    failure: RefCell<Option<ReadError>>,
+}
+
+impl Relations for Lists<'_> {
+    fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs> {
+        let found = self.state.rows.get(&key::listed(self.user, list, other));
+        found.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+}
+
+fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Command) -> Result<Outcome, ReadError> {
+    let user = &command.user;
+    let record_key = key::cell(user, Cell::Record);
+    let keys_key = key::cell(user, Cell::Keys);
+    let before: Option<UserRecord> = state.rows.get_long(&record_key)?;
+    let mut keys: KeyTable = match &command.key {
+        Some(_) => state.rows.get_long(&keys_key)?.unwrap_or_default(),
+        None => KeyTable::default(),
+    };
+    let mut ledger = state.ledger;
+    let mut record = before.clone();
+    let lists = Lists { state, user, failure: RefCell::new(None) };
+    let outcome = apply(&mut ledger, term, policy, &mut record, &mut keys, &lists, command);
+    if let Some(error) = lists.failure.into_inner() {
+        return Err(error);
+    }
+    state.ledger = ledger;
+    if outcome.deleted {
+        state.rows.remove_all(&key::user(user))?;
+    }
+    if outcome.record_changed {
+        state.rows.set_long(&record_key, record.as_ref())?;
+    }
+    if outcome.keys_changed {
+        state.rows.set_long(&keys_key, Some(&keys))?;
+    }
+    for row in &outcome.rows {
+        store_row(state, user, row)?;
+    }
+    index_live(state, user, before.as_ref(), record.as_ref())?;
+    Ok(outcome)
+}
+
+fn store_row(state: &mut State, user: &UserId, row: &Row) -> Result<(), ReadError> {
+    match row {
+        Row::Listed { list, other, added: Some(added) } => state.rows.set(&key::listed(user, *list, other), added),
+        Row::Listed { list, other, added: None } => state.rows.remove(&key::listed(user, *list, other)),
+        Row::History(entry) => state.rows.set(&key::history(user, entry.seq), entry),
+        Row::HistoryDropped { from, first } => {
+            (*from..*first).try_for_each(|seq| state.rows.remove(&key::history(user, seq)))
+        }
+        Row::Profile(profile) => state.rows.set_long(&key::cell(user, Cell::Profile), profile.as_ref()),
+    }
+}
+
+/// Keeps the index of users with timers.
+fn index_live(
+    state: &mut State,
+    user: &UserId,
+    before: Option<&UserRecord>,
+    after: Option<&UserRecord>,
+) -> Result<(), ReadError> {
+    let timed =
+        |record: Option<&UserRecord>| record.is_some_and(|r| !r.sessions.is_empty() || r.setting.expires_at.is_some());
+    match (timed(before), timed(after)) {
+        (false, true) => state.rows.set(&key::live(user), &()),
+        (true, false) => state.rows.remove(&key::live(user)),
+        _ => Ok(()),
+    }
+}

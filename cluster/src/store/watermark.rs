@@ -1,0 +1,106 @@
+//! The number of the last durable round, kept beside the database.
+//!
+//! sled drops a torn or flipped tail without a word. A round is synced first, then its number here, then its callers are
+//! answered: so the number never claims more than is durable, and a database that holds less than it says has lost
+//! something that was acknowledged.
+
+use super::envelope::{self, Kind};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use thiserror::Error;
+
+/// Slots are a sector apart, so that a torn write harms one of them only.
+const SLOT_BYTES: usize = 512;
+const SLOTS: u64 = 2;
+
+/// Why the watermark cannot be had. Nothing was touched.
+#[derive(Debug, Error)]
+pub(crate) enum WatermarkError {
+    /// The file is there, but neither slot can be read.
+    #[error("neither slot of the watermark can be read")]
+    Unreadable,
+    /// The file cannot be opened, read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Two alternating slots in one file of fixed size.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    file: File,
+}
+
+impl Watermark {
+    /// Makes the file with the number 0: nothing was promised yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        let watermark = Self { file };
+        watermark.file.write_all_at(&[0; SLOT_BYTES * SLOTS as usize], 0)?;
+        watermark.raise(0)?;
+        watermark.file.sync_all()?;
+        Ok(watermark)
+    }
+
+    /// Opens the file and reads the higher number; `None` when there is no file.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read.
+    pub(crate) fn open(path: &Path) -> Result<Option<(Self, u64)>, WatermarkError> {
+        let file = match File::options().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let highest = (0..SLOTS).filter_map(|slot| read_slot(&file, slot)).max();
+        highest.map(|number| Some((Self { file }, number))).ok_or(WatermarkError::Unreadable)
+    }
+
+    /// Writes and syncs `number`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn raise(&self, number: u64) -> io::Result<()> {
+        let sealed = envelope::seal(Kind::Watermark, &number.to_be_bytes());
+        self.file.write_all_at(&sealed, number % SLOTS * SLOT_BYTES as u64)?;
+        self.file.sync_data()
+    }
+}
+
+fn read_slot(file: &File, slot: u64) -> Option<u64> {
+    let mut sealed = [0; envelope::HEADER_BYTES + 8];
+    file.read_exact_at(&mut sealed, slot * SLOT_BYTES as u64).ok()?;
+    let payload = envelope::open(Kind::Watermark, &sealed).ok()?;
+    payload.try_into().ok().map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watermark");
+        assert!(Watermark::open(&path).unwrap().is_none());
+        let watermark = Watermark::create(&path).unwrap();
+        for number in 1..=5 {
+            watermark.raise(number).unwrap();
+        }
+        assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 5);
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watermark");
+        let watermark = Watermark::create(&path).unwrap();
+        watermark.raise(6).unwrap();
+        watermark.raise(7).unwrap();
+        watermark.file.write_all_at(&[9; 4], SLOT_BYTES as u64 + 14).unwrap();
+        assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 6);
+        watermark.file.write_all_at(&[9; 4], 14).unwrap();
+        assert!(matches!(Watermark::open(&path), Err(WatermarkError::Unreadable)));
+    }
+}

@@ -1,0 +1,328 @@
+//! What the writer is asked to do, and the queue that it waits in.
+//!
+//! Promises: work on one group's log keeps its order; votes go first where that order allows; a round takes no more than
+//! its bounds; applied rows wait for an append to take them along, but not longer than [`LAZY_MAX_MS`].
+
+use crate::{
+    limits::{LAZY_MAX_BYTES, LAZY_MAX_MS, ROUND_APPEND_MAX_BYTES, ROUND_STATE_MAX_BYTES},
+    raft::wire::{StoredLogId, StoredVote},
+};
+use parking_lot::{Condvar, Mutex};
+use rollcall_presence::PartitionId;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Called once the work is durable; dropped without a call when the writer ended before.
+pub(crate) type Done = Box<dyn FnOnce() + Send>;
+
+/// A [`Done`], and what to wait on for it.
+pub(crate) fn promise() -> (Done, oneshot::Receiver<()>) {
+    let (done, wait) = oneshot::channel();
+    // Whoever no longer waits has lost nothing by it.
+    let done = move || {
+        let _ = done.send(());
+    };
+    (Box::new(done), wait)
+}
+
+/// A row to set, or to remove.
+pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// An entry in its stored form.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedEntry {
+    /// Its place.
+    pub id: StoredLogId,
+    /// Its envelope.
+    pub sealed: Vec<u8>,
+}
+
+/// Work on a group's log, or on who the node is.
+pub(crate) enum LogWork {
+    /// Remember a vote.
+    Vote(PartitionId, StoredVote, Done),
+    /// Append entries.
+    Append {
+        /// To whose log.
+        partition: PartitionId,
+        /// What.
+        entries: Vec<SealedEntry>,
+        /// Room in the queue.
+        room: Option<OwnedSemaphorePermit>,
+        /// When durable.
+        done: Done,
+    },
+    /// Forget the entries after this one, or all.
+    Truncate(PartitionId, Option<StoredLogId>, Done),
+    /// Set a row that describes.
+    Describe(Vec<u8>, Vec<u8>, Done),
+}
+
+impl LogWork {
+    fn partition(&self) -> Option<PartitionId> {
+        match self {
+            Self::Vote(p, ..) | Self::Append { partition: p, .. } | Self::Truncate(p, ..) => Some(*p),
+            Self::Describe(..) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { entries, .. } => entries.iter().map(|e| e.sealed.len()).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// Rows that an entry changed, with the header that says so; they become visible on disk together.
+pub(crate) struct StateWork {
+    /// Whose state.
+    pub partition: PartitionId,
+    /// The rows.
+    pub rows: Vec<Change>,
+    /// The header, sealed.
+    pub header: Vec<u8>,
+    /// The last entry applied with it.
+    pub applied: Option<StoredLogId>,
+    /// Bytes of the rows.
+    pub bytes: usize,
+    /// Room in the overlay.
+    pub room: Option<OwnedSemaphorePermit>,
+    /// When durable.
+    pub done: Done,
+}
+
+/// Work that may take its time.
+pub(crate) enum BulkWork {
+    /// Rows of a snapshot that is being installed; a chunk is at most half of a round's bulk.
+    Rows(Vec<Change>, Done),
+    /// Give up a group's log up to this entry, once its state is durable that far.
+    Purge(PartitionId, StoredLogId),
+    /// Remove every row of `from..to`.
+    Sweep(Vec<u8>, Vec<u8>, Done),
+}
+
+/// One round's work.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// On logs.
+    pub log: Vec<LogWork>,
+    /// What is committed.
+    pub committed: BTreeMap<PartitionId, StoredLogId>,
+    /// On states.
+    pub state: Vec<StateWork>,
+    /// One piece of bulk work.
+    pub bulk: Option<BulkWork>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    log: VecDeque<LogWork>,
+    committed: BTreeMap<PartitionId, StoredLogId>,
+    state: VecDeque<StateWork>,
+    state_bytes: usize,
+    state_since: Option<Instant>,
+    state_wanted: bool,
+    bulk: VecDeque<BulkWork>,
+    closing: bool,
+    dead: bool,
+}
+
+/// The queue to the writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+impl Queue {
+    fn put(&self, put: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.waiting.lock();
+        if !waiting.dead {
+            put(&mut waiting);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Adds work on a log.
+    pub(crate) fn log(&self, work: LogWork) {
+        self.put(|w| w.log.push_back(work));
+    }
+
+    /// Adds applied rows.
+    pub(crate) fn state(&self, work: StateWork) {
+        self.put(|w| {
+            w.state_bytes += work.bytes;
+            w.state_since.get_or_insert_with(Instant::now);
+            w.state.push_back(work);
+        });
+    }
+
+    /// Asks for applied rows to be made durable now.
+    pub(crate) fn want_state(&self) {
+        self.put(|w| w.state_wanted = !w.state.is_empty());
+    }
+
+    /// Adds bulk work.
+    pub(crate) fn bulk(&self, work: BulkWork) {
+        self.put(|w| w.bulk.push_back(work));
+    }
+
+    /// Notes what is committed. It goes along with the next round, and starts none.
+    pub(crate) fn committed(&self, partition: PartitionId, committed: StoredLogId) {
+        self.waiting.lock().committed.insert(partition, committed);
+    }
+
+    /// Takes no more than what waits, and then ends.
+    pub(crate) fn close(&self) {
+        self.put(|w| w.closing = true);
+    }
+
+    /// Drops what waits, and whatever comes: the writer is gone.
+    pub(crate) fn kill(&self) {
+        let mut waiting = self.waiting.lock();
+        *waiting = Waiting { dead: true, ..Waiting::default() };
+    }
+
+    /// Waits for a round's work; `None` once closed and empty. With `at_once`, an empty round is returned rather than
+    /// waiting.
+    pub(crate) fn take(&self, at_once: bool) -> Option<Taken> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            let lazy =
+                waiting.state_since.map(|since| Duration::from_millis(LAZY_MAX_MS).saturating_sub(since.elapsed()));
+            let now = at_once
+                || waiting.closing
+                || waiting.state_wanted
+                || !waiting.log.is_empty()
+                || !waiting.bulk.is_empty()
+                || waiting.state_bytes >= LAZY_MAX_BYTES
+                || lazy.is_some_and(|left| left.is_zero());
+            if now {
+                break;
+            }
+            match lazy {
+                Some(left) => drop(self.wake.wait_for(&mut waiting, left)),
+                None => self.wake.wait(&mut waiting),
+            }
+        }
+        let empty = waiting.log.is_empty() && waiting.state.is_empty() && waiting.bulk.is_empty();
+        (!(waiting.closing && empty)).then(|| waiting.round())
+    }
+}
+
+impl Waiting {
+    fn round(&mut self) -> Taken {
+        let mut taken = Taken { committed: std::mem::take(&mut self.committed), ..Taken::default() };
+        self.take_log(&mut taken.log);
+        let mut bytes = 0;
+        while bytes < ROUND_STATE_MAX_BYTES
+            && let Some(work) = self.state.pop_front()
+        {
+            bytes += work.bytes;
+            self.state_bytes -= work.bytes;
+            taken.state.push(work);
+        }
+        if self.state.is_empty() {
+            self.state_since = None;
+            self.state_wanted = false;
+        }
+        taken.bulk = self.bulk.pop_front();
+        taken
+    }
+
+    fn take_log(&mut self, taken: &mut Vec<LogWork>) {
+        let mut bytes = 0;
+        let mut appended = BTreeSet::new();
+        while bytes < ROUND_APPEND_MAX_BYTES {
+            // What a truncation removes must be on disk by then: it waits for a round of its own.
+            match self.log.front() {
+                Some(LogWork::Truncate(partition, ..)) if appended.contains(partition) => break,
+                Some(LogWork::Append { partition, .. }) => {
+                    appended.insert(*partition);
+                }
+                Some(_) => {}
+                None => break,
+            }
+            if let Some(work) = self.log.pop_front() {
+                bytes += work.bytes();
+                taken.push(work);
+            }
+        }
+        // Votes decide elections: they overtake the appends of other groups, never their own group's.
+        let mut held = BTreeSet::new();
+        let mut rest = VecDeque::with_capacity(self.log.len());
+        for work in self.log.drain(..) {
+            let free = work.partition().is_none_or(|p| !held.contains(&p));
+            if free && matches!(work, LogWork::Vote(..)) {
+                taken.push(work);
+            } else {
+                held.extend(work.partition());
+                rest.push_back(work);
+            }
+        }
+        self.log = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(partition: u16, index: u64, bytes: usize) -> LogWork {
+        LogWork::Append {
+            partition: PartitionId(partition),
+            entries: vec![SealedEntry { id: StoredLogId { term: 1, index }, sealed: vec![0; bytes] }],
+            room: None,
+            done: Box::new(|| {}),
+        }
+    }
+
+    fn vote(partition: u16) -> LogWork {
+        let vote = StoredVote { term: 1, node: 1, committed: false };
+        LogWork::Vote(PartitionId(partition), vote, Box::new(|| {}))
+    }
+
+    fn shape(taken: &Taken) -> Vec<(char, u16)> {
+        let letter = |w: &LogWork| match w {
+            LogWork::Vote(p, ..) => ('v', p.0),
+            LogWork::Append { partition, .. } => ('a', partition.0),
+            LogWork::Truncate(p, ..) => ('t', p.0),
+            LogWork::Describe(..) => ('d', 0),
+        };
+        taken.log.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn votes_overtake_other_groups_but_not_their_own() {
+        let queue = Queue::default();
+        queue.log(append(1, 1, ROUND_APPEND_MAX_BYTES));
+        queue.log(append(2, 1, 10));
+        queue.log(vote(2));
+        queue.log(vote(3));
+        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 1), ('v', 3)]);
+        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 2), ('v', 2)]);
+    }
+
+    #[test]
+    fn a_truncation_waits_until_what_it_removes_is_written() {
+        let queue = Queue::default();
+        queue.log(append(1, 5, 10));
+        queue.log(LogWork::Truncate(PartitionId(1), None, Box::new(|| {})));
+        queue.log(append(1, 1, 10));
+        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 1)]);
+        assert_eq!(shape(&queue.take(true).unwrap()), [('t', 1), ('a', 1)]);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_out_what_waits_and_then_ends() {
+        let queue = Queue::default();
+        queue.log(append(1, 1, 10));
+        queue.close();
+        assert!(queue.take(false).is_some());
+        assert!(queue.take(false).is_none());
+    }
+}
