@@ -202,26 +202,21 @@ async fn a_quiet_connection_is_told_at_once_and_a_busy_one_in_fewer_newer_frames
     let presence = Presence { flush_ms: 300, ..Presence::default() };
     let stage = Stage::with(Setting { presence, ..Setting::default() }).await;
     befriend(&stage, "bob", "alice").await;
-    let session = stage.open("bob").await;
+    stage.open("bob").await;
     let mut socket = stage.observe("alice", "?watch=none").await;
     socket.ask(json!({ "type": "watch", "id": 1, "users": ["bob"] })).await;
-    for n in 0..40 {
-        let activity = if n % 2 == 0 { "idle" } else { "active" };
-        stage.put("bob", &format!("/v1/users/me/sessions/{session}"), json!({ "activity": activity })).await;
+    stage.fake.describe_quietly("bob", 0);
+    let first = socket.next().await;
+    assert_eq!(users(&first), ["bob"]);
+    for n in 1..=40 {
+        stage.fake.describe_quietly("bob", n);
     }
-    stage.put("bob", "/v1/users/me/status", json!({ "status": "dnd", "text": "last" })).await;
-    let mut versions = Vec::new();
-    loop {
-        let frame = socket.next().await;
-        assert_eq!(users(&frame), ["bob"]);
-        versions.push(frame["presences"][0]["version"].as_u64().unwrap());
-        if frame["presences"][0]["text"] == "last" {
-            break;
-        }
-    }
-    assert!(versions.is_sorted());
-    assert!(versions.len() < 20, "{} frames for 41 changes", versions.len());
-    assert_eq!(stage.fake.deliveries(), versions.len() as u64);
+    let second = socket.next().await;
+    assert_eq!(users(&second), ["bob"]);
+    assert_eq!(second["presences"][0]["meta"]["k"].as_str().unwrap().len(), 40, "the latest state");
+    let version = |frame: &Value| frame["presences"][0]["version"].as_u64().unwrap();
+    assert!(version(&second) >= version(&first) + 40);
+    assert_eq!(stage.fake.deliveries(), 2);
 }
 
 #[tokio::test]
@@ -240,9 +235,25 @@ async fn a_client_that_answers_pings_stays() {
     let stage = Stage::with(Setting { presence, ..Setting::default() }).await;
     let mut socket: Socket = stage.connect("alice", "?watch=none").await;
     assert_eq!(socket.next().await["ping_ms"], 50);
-    let reading = tokio::time::timeout(Duration::from_secs(1), socket.next());
-    assert!(reading.await.is_err(), "nothing but pings comes");
-    assert!(stage.fake.heard() >= 5, "pongs are signs of life");
+    tokio::select! {
+        frame = socket.next() => panic!("nothing but pings comes: {frame}"),
+        () = until("pongs are signs of life", || stage.fake.heard() >= 5) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_pings_is_lost() {
+    let stage = Stage::new().await;
+    let socket = stage.observe("alice", "?watch=none").await;
+    // From here on time passes as fast as nothing happens; the client reads no ping and answers none.
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+    while stage.fake.endings.lock().is_empty() && started.elapsed() < Duration::from_secs(120) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let silent_s = started.elapsed().as_secs();
+    assert!((44..=46).contains(&silent_s), "twice the interval of 20 s and 5 s: {silent_s}");
+    drop(socket);
 }
 
 #[tokio::test]
