@@ -246,6 +246,9 @@ section! {
         /// Writes in flight a partition; more are answered 503.
         writes_in_flight: u32 = 4_096, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "about one second of what a disk takes; beyond it waiting helps nobody";
+        /// Pages of the store kept in memory, bytes.
+        store_cache_bytes: u64 = 16 * 1_024 * 1_024, Bound::Integer { min: 1_048_576, max: 68_719_476_736, unit: "bytes" },
+            "an empty node stays below 100 MiB; more pays where many offline users are read";
     }
 }
 
@@ -256,8 +259,8 @@ section! {
         format: LogFormat = LogFormat::Text, Bound::OneOf(&["text", "json"]),
             "a newcomer reads it first";
         /// What is logged, as `tracing` filters are written.
-        filter: String = "warn,rollcall=info".into(), Bound::Text,
-            "our own milestones, and others' troubles";
+        filter: String = "warn,openraft=error,rollcall=info".into(), Bound::Text,
+            "our own milestones, and others' troubles; openraft warns of every election";
     }
 }
 

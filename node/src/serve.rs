@@ -29,8 +29,6 @@ use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 const LEAVE_MS: u64 = 3_000;
 /// Clients of a stopping node come back spread over this time, ms.
 const RETURN_SPREAD_MS: u64 = 1_000;
-/// sled's page cache, bytes: the node's whole budget is 100 MiB.
-const STORE_CACHE_BYTES: u64 = 32 * 1_024 * 1_024;
 
 /// Why a node does not serve. Nothing of what it acknowledged before is touched.
 #[derive(Debug, thiserror::Error)]
@@ -230,7 +228,7 @@ fn options(settings: &Settings, node: NodeName) -> Options {
             history_max: settings.limits.history_entries,
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
-        cache_bytes: STORE_CACHE_BYTES,
+        cache_bytes: settings.limits.store_cache_bytes,
     }
 }
 

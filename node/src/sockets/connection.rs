@@ -53,6 +53,15 @@ impl LiveConnection {
         &self.outbox.viewer().user
     }
 
+    /// Goes on following contacts that came or went.
+    fn follow_on(&mut self, cx: &mut Context<'_>) {
+        if let Some(following) = &mut self.following
+            && following.as_mut().poll(cx).is_ready()
+        {
+            self.following = None;
+        }
+    }
+
     /// Ends this connection's part in everything, once.
     fn part(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.parted, true) {
@@ -121,11 +130,7 @@ async fn follow(node: Arc<Node>, outbox: Arc<Outbox>, changes: BTreeMap<UserId, 
 impl Connection for LiveConnection {
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
         loop {
-            if let Some(following) = &mut self.following
-                && following.as_mut().poll(cx).is_ready()
-            {
-                self.following = None;
-            }
+            self.follow_on(cx);
             match self.outbox.poll(cx, self.following.is_none()) {
                 Poll::Ready(Pending::Delivery(delivery)) => return Poll::Ready(delivery),
                 Poll::Ready(Pending::Follows(changes)) => {
@@ -134,6 +139,11 @@ impl Connection for LiveConnection {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.follow_on(cx);
+        self.outbox.poll_pending(cx, self.following.is_none())
     }
 
     async fn watch(&mut self, users: Vec<(UserId, Option<u64>)>) -> Result<Vec<Arc<EncodedPresence>>, ServiceError> {

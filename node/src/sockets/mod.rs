@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod outbox;
 pub mod registry;
+mod slot;
 pub mod subject;
 
 pub use connection::LiveConnection;

@@ -3,7 +3,10 @@
 //! Holds no presences: a pending watch is a mark on its slot, and the state is read from the subject when the socket is
 //! ready to take it. So a slow reader costs its slots and nothing more, and learns the latest state.
 
-use super::subject::{Subject, Subjects};
+use super::{
+    slot::{CONTACT, DIRTY, EXPLICIT, LIVE, NOTHING_SENT, SENT_STALE, Slot},
+    subject::{Subject, Subjects},
+};
 use crate::bounds::{DELIVERY_MAX, FOLLOWS_MAX};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -11,82 +14,13 @@ use rollcall_api::{
     service::{Delivery, GoodbyeReason},
     wire::EncodedPresence,
 };
-use rollcall_presence::{PublicPresence, UserId, Viewer};
+use rollcall_presence::{UserId, Viewer};
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-
-/// Why a user is watched; both may hold.
-const EXPLICIT: u8 = 1;
-const CONTACT: u8 = 2;
-/// State of a slot.
-const DIRTY: u8 = 4;
-const SUBJECT_ALLOWS: u8 = 8;
-const VIEWER_ALLOWS: u8 = 16;
-/// Nothing is sent before the snapshot that answers the watch.
-const LIVE: u8 = 32;
-const SENT_STALE: u8 = 64;
-/// No version: the client was told nothing of the subject yet.
-const NOTHING_SENT: u64 = u64::MAX;
-
-#[derive(Debug)]
-struct Slot {
-    subject: Arc<Subject>,
-    sent_version: u64,
-    /// One more than the revision of the last decision; 0 before the first.
-    subject_decided: u64,
-    viewer_decided: u64,
-    position: u32,
-    flags: u8,
-}
-
-impl Slot {
-    fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    fn put(&mut self, flag: u8, on: bool) {
-        if on { self.flags |= flag } else { self.flags &= !flag }
-    }
-
-    /// What the viewer may see of the subject now; `None` while the home has not answered.
-    fn visible(&self) -> Option<Arc<EncodedPresence>> {
-        let latest = self.subject.latest()?;
-        if self.is(SUBJECT_ALLOWS) && self.is(VIEWER_ALLOWS) {
-            return Some(latest);
-        }
-        Some(Arc::new(EncodedPresence::new(&PublicPresence::never_seen(self.subject.user().clone()), false)))
-    }
-
-    /// Takes the subject's half of a decision; `false` if it is not newer than the last.
-    fn subject_decides(&mut self, allowed: bool, revision: u64) -> bool {
-        let newer = revision >= self.subject_decided;
-        if newer {
-            self.subject_decided = revision + 1;
-            self.put(SUBJECT_ALLOWS, allowed);
-        }
-        newer
-    }
-
-    /// Takes the viewer's half of a decision; `false` if it is not newer than the last.
-    fn viewer_decides(&mut self, allowed: bool, revision: u64) -> bool {
-        let newer = revision >= self.viewer_decided;
-        if newer {
-            self.viewer_decided = revision + 1;
-            self.put(VIEWER_ALLOWS, allowed);
-        }
-        newer
-    }
-
-    fn sent(&mut self, presence: &EncodedPresence) {
-        self.sent_version = presence.version;
-        self.put(SENT_STALE, presence.stale);
-        self.put(DIRTY, false);
-    }
-}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -308,6 +242,17 @@ impl Outbox {
         self.inner.lock().slots.iter().flatten().map(|s| s.subject.user().clone()).collect()
     }
 
+    /// Whether there is anything to be done for the socket, or wake when there is something. Takes nothing.
+    pub fn poll_pending(&self, cx: &Context<'_>, follow: bool) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        let follows = follow && !inner.follows.is_empty();
+        if inner.goodbye.is_some() || follows || !inner.unwatched.is_empty() || !inner.dirty.is_empty() {
+            return Poll::Ready(());
+        }
+        inner.wake_by(cx);
+        Poll::Pending
+    }
+
     /// What is to be done next for the socket, or wake when there is something. Contacts come only when `follow` is set.
     pub fn poll(&self, cx: &Context<'_>, follow: bool) -> Poll<Pending> {
         let mut inner = self.inner.lock();
@@ -324,9 +269,7 @@ impl Outbox {
         if !presences.is_empty() {
             return Poll::Ready(Pending::Delivery(Delivery::Presences(presences)));
         }
-        if !inner.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            inner.waker = Some(cx.waker().clone());
-        }
+        inner.wake_by(cx);
         Poll::Pending
     }
 }
@@ -347,6 +290,12 @@ impl Inner {
     fn shrink(&mut self) {
         self.slots.shrink_to_fit();
         self.dirty.shrink_to_fit();
+    }
+
+    fn wake_by(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
     }
 
     fn wake(&mut self) {
