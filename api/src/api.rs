@@ -1,6 +1,6 @@
 //! What every request of a node shares.
 
-use crate::{cors::Cors, keys::Keys, service::PresenceService};
+use crate::{cors::Cors, events::Streams, keys::Keys, service::PresenceService};
 use rollcall_config::{Http, Limits, Presence};
 use rollcall_presence::UnixMs;
 use std::{
@@ -71,6 +71,7 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     options: ApiOptions,
     cors: Cors,
+    streams: Streams,
 }
 
 impl Api {
@@ -78,7 +79,7 @@ impl Api {
     #[must_use]
     pub fn new(options: ApiOptions) -> Self {
         let cors = Cors::new(&options.http.allowed_origins);
-        Self(Arc::new(Shared { options, cors }))
+        Self(Arc::new(Shared { options, cors, streams: Streams::default() }))
     }
 
     /// What the node handed over.
@@ -89,6 +90,11 @@ impl Api {
     /// Which pages may call.
     pub(crate) fn cors(&self) -> &Cors {
         &self.0.cors
+    }
+
+    /// The event streams, to be taken up again.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     /// The presence service.

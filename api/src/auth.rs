@@ -6,6 +6,7 @@ use crate::{
     token::{Identity, Refused},
 };
 use http::{HeaderMap, header};
+use std::sync::Arc;
 
 /// The subprotocol of the contract's WebSocket.
 pub(crate) const SUBPROTOCOL: &str = "rollcall.v1";
@@ -18,7 +19,7 @@ impl From<Refused> for Problem {
 }
 
 /// Who the `Authorization` header stands for.
-pub(crate) fn by_header(keys: &Keys, headers: &HeaderMap) -> Result<Identity, Refused> {
+pub(crate) fn by_header(keys: &Keys, headers: &HeaderMap) -> Result<Arc<Identity>, Refused> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refused::Missing)?;
     let (scheme, token) = value.to_str().ok().and_then(|v| v.split_once(' ')).ok_or(Refused::Untrusted)?;

@@ -2,7 +2,11 @@
 //!
 //! A reload swaps the whole set at once; whoever verifies a token sees one set or the other.
 
-use crate::token::{self, Identity, Refused};
+use crate::{
+    api::now_ms,
+    token::{self, Identity, Refused},
+    verified::Verified,
+};
 use jsonwebtoken::{DecodingKey, Validation};
 use parking_lot::RwLock;
 use rollcall_config::{Algorithm, Auth, Scope};
@@ -80,6 +84,7 @@ pub(crate) struct Key {
 pub(crate) struct KeySet {
     by_kid: HashMap<Arc<str>, Arc<Key>>,
     default: Option<Arc<Key>>,
+    verified: Verified,
 }
 
 impl KeySet {
@@ -194,9 +199,14 @@ impl Keys {
     }
 
     /// Who a token stands for.
-    pub(crate) fn verify(&self, token: &str) -> Result<Identity, Refused> {
+    pub(crate) fn verify(&self, token: &str) -> Result<Arc<Identity>, Refused> {
         let keys = self.0.read().clone();
-        token::verify(&keys, token)
+        if let Some(identity) = keys.verified.look_up(token, now_ms()) {
+            return Ok(identity);
+        }
+        let identity = Arc::new(token::verify(&keys, token)?);
+        keys.verified.remember(token, &identity);
+        Ok(identity)
     }
 
     /// Whether the key that signed for `identity` is still there.

@@ -10,6 +10,7 @@ mod connect;
 mod cors;
 mod cursor;
 mod envelope;
+mod events;
 mod health;
 mod idempotency;
 pub mod keys;
@@ -29,6 +30,7 @@ mod sessions;
 mod stall;
 mod status;
 mod token;
+mod verified;
 pub mod wire;
 
 pub use api::{Api, ApiOptions, Connections};

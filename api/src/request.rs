@@ -22,12 +22,14 @@ use hyper::body::Body as _;
 use percent_encoding::percent_decode_str;
 use rollcall_presence::{InvalidId, RequestKey, SessionId, UserId, Viewer, limits};
 use serde::Serialize;
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// Largest body taken, bytes. Contract, section 1.
 pub(crate) const BODY_MAX_BYTES: usize = 256 * 1_024;
 /// So much of a body that is too large is read on, so that the client, still sending, gets to read its refusal.
 const DRAIN_MAX_BYTES: usize = 2 * 1_024 * 1_024;
+/// How long a client that was refused already may go on sending.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Longest session id taken in a path, bytes. Contract, section 1.
 const SESSION_MAX_BYTES: usize = limits::SESSION_ID_MAX_BYTES;
 
@@ -58,7 +60,7 @@ const CLUSTER_AT: usize = 4;
 pub(crate) struct Call {
     api: Api,
     parts: Parts,
-    identity: Identity,
+    identity: Arc<Identity>,
     body: Bytes,
 }
 
@@ -80,14 +82,15 @@ impl Call {
     /// 401, 403, 415, 413, and 400 for a body that does not come in time.
     pub(crate) async fn write(api: Api, request: Request, need: Need) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let identity = auth::by_header(&api.options().keys, &parts.headers)?;
-        permitted(&parts, &identity, need)?;
-        let body = if body.is_end_stream() {
-            Bytes::new()
-        } else {
-            typed(&parts)?;
-            received(&parts, body, Duration::from_millis(api.options().http.body_timeout_ms)).await?
+        let identity = match admitted(&api, &parts, &body, need) {
+            Ok(identity) => identity,
+            Err(problem) => {
+                drained(&parts, body).await;
+                return Err(problem);
+            }
         };
+        let within = Duration::from_millis(api.options().http.body_timeout_ms);
+        let body = if body.is_end_stream() { Bytes::new() } else { received(&parts, body, within).await? };
         Ok(Self { api, parts, identity, body })
     }
 
@@ -101,7 +104,12 @@ impl Call {
 
     /// Who asks, as the homes judge it.
     pub(crate) fn viewer(&self) -> Viewer {
-        Viewer { user: self.identity.user.clone(), service: self.identity.service }
+        self.identity.viewer()
+    }
+
+    /// Who asks.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// `{user}` of the path.
@@ -186,6 +194,16 @@ fn permitted(parts: &Parts, identity: &Identity, need: Need) -> Result<(), Probl
     if reaches { Ok(()) } else { Err(Problem::new(Code::Forbidden, "the token's scopes do not reach that far")) }
 }
 
+/// Token, scope and type of a call with a body.
+fn admitted(api: &Api, parts: &Parts, body: &Body, need: Need) -> Result<Arc<Identity>, Problem> {
+    let identity = auth::by_header(&api.options().keys, &parts.headers)?;
+    permitted(parts, &identity, need)?;
+    if !body.is_end_stream() {
+        typed(parts)?;
+    }
+    Ok(identity)
+}
+
 /// Refuses a body that says it is something else than JSON in UTF-8.
 fn typed(parts: &Parts) -> Result<(), Problem> {
     let plain =
@@ -210,6 +228,22 @@ fn typed(parts: &Parts) -> Result<(), Problem> {
 
 fn too_large() -> Problem {
     Problem::new(Code::PayloadTooLarge, format!("the body must be at most {BODY_MAX_BYTES} bytes"))
+}
+
+/// Reads what a refused client is sending already, within bounds: closed on meanwhile, it would not get to read why.
+async fn drained(parts: &Parts, mut body: Body) {
+    let mut left = DRAIN_MAX_BYTES;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    if !parts.headers.contains_key(header::EXPECT) {
+        let _ = tokio::time::timeout(DRAIN_MAX, reading).await;
+    }
 }
 
 /// Receives the whole body.

@@ -2,7 +2,7 @@
 
 use crate::{
     api::Api,
-    cluster, connect, health, lists, privacy,
+    cluster, connect, events, health, lists, privacy,
     problem::{Code, Problem},
     profile, reading, sessions, status,
 };
@@ -19,6 +19,7 @@ pub(crate) fn whole(api: &Api) -> Router {
         .merge(users())
         .route("/v1/presence/query", post(reading::query))
         .route("/v1/connect", get(connect::connect))
+        .route("/v1/events", get(events::events))
         .route("/v1/cluster/status", get(cluster::status))
         .route("/v1/cluster/locate/{user}", get(cluster::locate))
         .route("/v1/cluster/nodes/{name}/drain", post(cluster::drain))

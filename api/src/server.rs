@@ -15,8 +15,6 @@ use tokio::{
 
 /// Largest header of a request, bytes: a query of 500 ids of 128 bytes, and room for a token.
 const HEADER_MAX_BYTES: usize = 80 * 1_024;
-/// Most header lines: far more than any client sends.
-const HEADER_LINES_MAX: usize = 64;
 /// What the kernel holds of unread answers, bytes: a slow reader's backlog must not grow old in there.
 const SEND_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Connections that wait to be accepted: a herd that comes back at once.
@@ -102,7 +100,6 @@ async fn connection(stream: TcpStream, api: Api, router: Router, place: Place, m
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(api.options().http.header_timeout_ms))
-        .max_headers(HEADER_LINES_MAX)
         .max_buf_size(HEADER_MAX_BYTES)
         .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .with_upgrades();

@@ -6,7 +6,7 @@
 use crate::keys::{HMAC_MIN_BYTES, KeySet, LOCAL_KID, secret_of};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, crypto, decode, decode_header, encode};
 use rollcall_config::{Algorithm, Auth, Scope};
-use rollcall_presence::{UnixMs, UserId};
+use rollcall_presence::{UnixMs, UserId, Viewer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -45,6 +45,13 @@ pub(crate) struct Identity {
     pub(crate) until: UnixMs,
     /// The key that signed it.
     pub(crate) kid: Arc<str>,
+}
+
+impl Identity {
+    /// The identity as the homes judge it.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer { user: self.user.clone(), service: self.service }
+    }
 }
 
 #[derive(Deserialize)]

@@ -69,7 +69,7 @@ pub(super) struct Conversation {
     api: Api,
     socket: Socket,
     connection: Option<Box<dyn Connection>>,
-    identity: Identity,
+    identity: Arc<Identity>,
     has_session: bool,
     sees_all: bool,
     pace: Pace,
@@ -85,7 +85,7 @@ impl Conversation {
         api: Api,
         socket: Socket,
         connection: Box<dyn Connection>,
-        identity: Identity,
+        identity: Arc<Identity>,
         request: &ConnectRequest,
     ) -> Self {
         let presence = &api.options().presence;
@@ -326,14 +326,22 @@ impl Conversation {
         }
     }
 
-    /// Ends the connection: the session first, so that nobody waits for a farewell.
+    /// Ends the connection: for its session and for its client at once, so that neither waits for the other.
     pub(super) async fn finish(mut self: Box<Self>, end: End) {
         let closed = matches!(end, End::Closed | End::Goodbye(GoodbyeReason::Revoked, _));
         let ending = if closed { Ending::Closed } else { Ending::Lost { heard_at: self.heard_at } };
         self.writing = None;
-        if let Some(connection) = self.connection.take() {
-            connection.close(ending).await;
-        }
+        let connection = self.connection.take();
+        let session_ends = async {
+            if let Some(connection) = connection {
+                connection.close(ending).await;
+            }
+        };
+        futures::join!(session_ends, self.part(end));
+    }
+
+    /// Closes the socket as `end` demands.
+    async fn part(&mut self, end: End) {
         match end {
             End::Closed | End::Gone => {}
             End::Goodbye(reason, after_ms) => self.farewell(reason, after_ms).await,

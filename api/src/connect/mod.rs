@@ -27,8 +27,11 @@ use axum::{
 use conversation::Conversation;
 use http::{HeaderMap, HeaderValue, header};
 use hyper::upgrade::OnUpgrade;
-use rollcall_presence::{Device, Viewer};
+pub(crate) use outbound::{fitting, goodbye_json};
+pub(crate) use pace::{Due, Pace};
+use rollcall_presence::Device;
 use socket::Socket;
+use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// Longest resume token looked at, bytes; a longer one is none of ours, and opens a new session like any unknown one.
@@ -38,7 +41,7 @@ const REFUSED_BASE: u16 = 4_000;
 
 /// A connection that the service serves.
 struct Admitted {
-    identity: Identity,
+    identity: Arc<Identity>,
     request: ConnectRequest,
     welcome: Welcome,
     connection: Box<dyn Connection>,
@@ -130,8 +133,7 @@ fn asked(identity: &Identity, query: Option<&str>) -> Result<ConnectRequest, Pro
     } else {
         None
     };
-    let viewer = Viewer { user: identity.user.clone(), service: identity.service };
-    Ok(ConnectRequest { viewer, session, watch_contacts })
+    Ok(ConnectRequest { viewer: identity.viewer(), session, watch_contacts })
 }
 
 /// Serves an upgraded connection to its end. Without an upgrade the connection is dropped, and counts as lost.

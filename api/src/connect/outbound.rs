@@ -107,15 +107,15 @@ pub(super) fn unwatched(users: &[UserId]) -> Frame {
 }
 
 pub(super) fn goodbye(reason: GoodbyeReason, after_ms: u64) -> Frame {
-    #[derive(Serialize)]
-    struct Body {
-        r#type: &'static str,
-        reason: &'static str,
-        reconnect: bool,
-        after_ms: u64,
-    }
+    let json = goodbye_json(reason, after_ms);
+    frame(json.len(), |bytes| bytes.extend_from_slice(json.as_bytes()))
+}
+
+/// The goodbye's object.
+pub(crate) fn goodbye_json(reason: GoodbyeReason, after_ms: u64) -> String {
     let reconnect = !matches!(reason, GoodbyeReason::Replaced | GoodbyeReason::Revoked);
-    object(&Body { r#type: "goodbye", reason: reason_name(reason), reconnect, after_ms })
+    let reason = reason_name(reason);
+    format!("{{\"type\":\"goodbye\",\"reason\":\"{reason}\",\"reconnect\":{reconnect},\"after_ms\":{after_ms}}}")
 }
 
 /// The name of a reason on the wire.
@@ -132,7 +132,7 @@ pub(super) fn reason_name(reason: GoodbyeReason) -> &'static str {
 }
 
 /// How many of `presences` fit into one frame.
-fn fitting(presences: &[Arc<EncodedPresence>]) -> usize {
+pub(crate) fn fitting(presences: &[Arc<EncodedPresence>]) -> usize {
     let mut bytes = AROUND_MAX_BYTES;
     let fits = |presence: &&Arc<EncodedPresence>| {
         bytes += presence.json.len() + 1;

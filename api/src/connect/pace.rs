@@ -16,7 +16,7 @@ const DEAD_SLACK: Duration = Duration::from_secs(5);
 
 /// What came due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// Nothing but the pause between two sendings.
     Nothing,
     /// The client is to be asked for a sign of life.
@@ -29,7 +29,7 @@ pub(super) enum Due {
 
 /// The times of one connection.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     timer: Pin<Box<Sleep>>,
     ping_every: Duration,
     flush_every: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(ping_every: Duration, flush_every: Duration, expires_at: UnixMs) -> Self {
+    pub(crate) fn new(ping_every: Duration, flush_every: Duration, expires_at: UnixMs) -> Self {
         let now = Instant::now();
         let ping_at = now + ping_every;
         let timer = Box::pin(sleep_until(ping_at));
@@ -50,38 +50,38 @@ impl Pace {
     }
 
     /// The client gave a sign of life.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         self.heard_at = Instant::now();
     }
 
     /// Changes were sent; the next ones have to wait a little, so that a busy connection is written to less often.
-    pub(super) fn sent(&mut self) {
+    pub(crate) fn sent(&mut self) {
         self.rests_until = Instant::now() + self.flush_every;
     }
 
     /// Whether changes may be sent now.
-    pub(super) fn may_send(&self) -> bool {
+    pub(crate) fn may_send(&self) -> bool {
         Instant::now() >= self.rests_until
     }
 
     /// Something waits for the end of the pause.
-    pub(super) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.no_later_than(self.rests_until);
     }
 
     /// The token was replaced.
-    pub(super) fn expires(&mut self, at: UnixMs) {
+    pub(crate) fn expires(&mut self, at: UnixMs) {
         self.expires_at = at;
         self.arm();
     }
 
     /// Ready when anything may have come due.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.as_mut().poll(cx)
     }
 
     /// What came due; sets the timer for what comes next.
-    pub(super) fn take(&mut self) -> Due {
+    pub(crate) fn take(&mut self) -> Due {
         let now = Instant::now();
         let due = if now_ms() >= self.expires_at {
             Due::Expired

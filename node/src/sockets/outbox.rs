@@ -5,6 +5,7 @@
 
 use super::subject::{Subject, Subjects};
 use crate::bounds::{DELIVERY_MAX, FOLLOWS_MAX};
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use rollcall_api::{
     service::{Delivery, GoodbyeReason},
@@ -12,7 +13,8 @@ use rollcall_api::{
 };
 use rollcall_presence::{PublicPresence, UserId, Viewer};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -90,7 +92,9 @@ impl Slot {
 struct Inner {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    by_user: HashMap<UserId, u32>,
+    /// Slots by their subject's user, which stands in the slot alone: five bytes a watch.
+    by_user: HashTable<u32>,
+    hasher: RandomState,
     dirty: Vec<u32>,
     explicit: u32,
     follows: BTreeMap<UserId, Follow>,
@@ -159,7 +163,7 @@ impl Outbox {
     /// The viewer's home decided anew whether the viewer allows the subject.
     pub fn viewer_decides(&self, subject: &UserId, allowed: bool, revision: u64) {
         let mut inner = self.inner.lock();
-        let Some(slot) = inner.by_user.get(subject).copied() else { return };
+        let Some(slot) = inner.find(subject) else { return };
         let Some(Some(held)) = inner.slots.get_mut(slot as usize) else { return };
         if held.viewer_decides(allowed, revision) {
             inner.mark(slot);
@@ -210,7 +214,7 @@ impl Outbox {
         let flag = if explicit { EXPLICIT } else { CONTACT };
         let new = {
             let mut inner = self.inner.lock();
-            let slot = inner.by_user.get(user).copied();
+            let slot = inner.find(user);
             match slot.and_then(|s| inner.slots[s as usize].as_mut()) {
                 Some(held) => {
                     let first = explicit && !held.is(EXPLICIT);
@@ -230,7 +234,7 @@ impl Outbox {
     /// Takes both halves of a first decision; a newer one that came meanwhile stays.
     pub fn granted(&self, subject: &UserId, viewer: (bool, u64), allowed: (bool, u64)) {
         let mut inner = self.inner.lock();
-        let Some(slot) = inner.by_user.get(subject).copied() else { return };
+        let Some(slot) = inner.find(subject) else { return };
         let Some(Some(held)) = inner.slots.get_mut(slot as usize) else { return };
         let (by_viewer, by_subject) =
             (held.viewer_decides(viewer.0, viewer.1), held.subject_decides(allowed.0, allowed.1));
@@ -245,7 +249,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         let mut snapshot = Vec::with_capacity(users.len());
         for (user, known) in users {
-            let Some(slot) = inner.by_user.get(user).copied() else { continue };
+            let Some(slot) = inner.find(user) else { continue };
             let Some(Some(held)) = inner.slots.get_mut(slot as usize) else { continue };
             held.put(LIVE, true);
             let Some(presence) = held.visible() else { continue };
@@ -256,6 +260,7 @@ impl Outbox {
                 snapshot.push(presence);
             }
         }
+        inner.shrink();
         snapshot
     }
 
@@ -263,7 +268,7 @@ impl Outbox {
     pub fn begin<'a>(&self, users: impl Iterator<Item = &'a UserId>) {
         let mut inner = self.inner.lock();
         for user in users {
-            let Some(slot) = inner.by_user.get(user).copied() else { continue };
+            let Some(slot) = inner.find(user) else { continue };
             if let Some(Some(held)) = inner.slots.get_mut(slot as usize)
                 && !held.is(LIVE)
             {
@@ -277,7 +282,7 @@ impl Outbox {
     pub fn remove(&self, subjects: &Subjects, user: &UserId, all: bool, forgotten: impl FnOnce(&UserId)) -> bool {
         let (subject, slot) = {
             let mut inner = self.inner.lock();
-            let Some(slot) = inner.by_user.get(user).copied() else { return false };
+            let Some(slot) = inner.find(user) else { return false };
             let Some(held) = inner.slots[slot as usize].as_mut() else { return false };
             if !all && held.is(EXPLICIT) {
                 held.put(CONTACT, false);
@@ -300,7 +305,7 @@ impl Outbox {
     /// Everybody watched.
     #[must_use]
     pub fn watched(&self) -> Vec<UserId> {
-        self.inner.lock().by_user.keys().cloned().collect()
+        self.inner.lock().slots.iter().flatten().map(|s| s.subject.user().clone()).collect()
     }
 
     /// What is to be done next for the socket, or wake when there is something. Contacts come only when `follow` is set.
@@ -327,8 +332,21 @@ impl Outbox {
 }
 
 impl Inner {
+    fn find(&self, user: &UserId) -> Option<u32> {
+        let of = |slot: &u32| {
+            self.slots.get(*slot as usize).is_some_and(|s| s.as_ref().is_some_and(|s| s.subject.user() == user))
+        };
+        self.by_user.find(self.hasher.hash_one(user), of).copied()
+    }
+
     fn slot(&self, user: &UserId) -> Option<&Slot> {
-        self.slots[*self.by_user.get(user)? as usize].as_ref()
+        self.slots[self.find(user)? as usize].as_ref()
+    }
+
+    /// Gives back what growing by doubling took too much; called once a snapshot is taken.
+    fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+        self.dirty.shrink_to_fit();
     }
 
     fn wake(&mut self) {
@@ -361,7 +379,9 @@ impl Inner {
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.by_user.insert(user, slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |s| hasher.hash_one(s.subject.user()));
+        self.by_user.insert_unique(hasher.hash_one(&user), slot, hash_of);
         self.explicit += u32::from(flag == EXPLICIT);
         slot
     }
@@ -369,7 +389,10 @@ impl Inner {
     fn take_out(&mut self, slot: u32) {
         let Some(held) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.explicit -= u32::from(held.is(EXPLICIT));
-        self.by_user.remove(held.subject.user());
+        let hash = self.hasher.hash_one(held.subject.user());
+        if let Ok(found) = self.by_user.find_entry(hash, |of| *of == slot) {
+            found.remove();
+        }
         self.dirty.retain(|d| *d != slot);
         self.free.push(slot);
     }
