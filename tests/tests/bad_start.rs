@@ -100,7 +100,6 @@ async fn judge(place: &str, started: Result<Server, Refusal>) -> bool {
         Err(refusal) => {
             assert_eq!(refusal.status.code(), Some(1), "{place}: {}", refusal.printed);
             says_what_to_do(place, &refusal.printed);
-            assert!(!refusal.printed.contains("panicked"), "{place}: {}", refusal.printed);
             false
         }
     }
