@@ -13,6 +13,7 @@ use super::{
 use crate::program::{client::ClientError, frame::Status};
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -52,6 +53,8 @@ pub(crate) struct Played {
     pub(crate) compared: u64,
     /// The most connections held at once.
     pub(crate) held: usize,
+    /// Each node's resident memory when the most were online, bytes.
+    pub(crate) memory: BTreeMap<String, Option<u64>>,
 }
 
 /// See the module.
@@ -133,6 +136,9 @@ impl Player {
             progress(played.steps);
             if checkpoints.contains(&index) {
                 self.quiet(&room).await;
+                if index == checkpoints[0] {
+                    played.memory = self.stage.memory().await?;
+                }
                 played.compared += self.compare().await?;
             }
         }

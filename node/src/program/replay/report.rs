@@ -55,7 +55,7 @@ impl fmt::Display for Report<'_> {
         let of = count(self.latency.count());
         line("latency", format!("p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms from request to watcher's frame, of {of}"))?;
         line("wall time", format!("{:.1} s", self.wall.as_secs_f64()))?;
-        line("server memory", memory(self.memory))?;
+        line("server memory", format!("{} at the peak, {} after", memory(&self.played.memory), memory(self.memory)))?;
         for note in &verdict.notes {
             writeln!(f, "  ! {note}")?;
         }
@@ -69,6 +69,9 @@ impl fmt::Display for Report<'_> {
 
 fn memory(nodes: &BTreeMap<String, Option<u64>>) -> String {
     let mut text = String::new();
+    if nodes.is_empty() {
+        return "unknown".into();
+    }
     for (name, bytes) in nodes {
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a string cannot fail.
