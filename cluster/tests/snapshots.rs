@@ -1,4 +1,5 @@
 //! Logs are given up behind durable snapshots, and what is left is enough.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
 #[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;

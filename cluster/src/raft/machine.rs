@@ -148,7 +148,7 @@ impl Machine {
             applied: header.applied,
             bytes: 0,
             room: None,
-            done: done,
+            done,
         });
         self.writer.queue().want_state();
         wait.await.map_err(|_| writer_ended())?;

@@ -172,10 +172,9 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
 
 /// New files must be found again after a power cut.
 fn sync_directories(path: &Path, store: &Path) -> io::Result<()> {
-    for folder in [Some(store), Some(path), path.parent().filter(|parent| !parent.as_os_str().is_empty())] {
-        if let Some(folder) = folder {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    for folder in [Some(store), Some(path), parent].into_iter().flatten() {
+        std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
 }
