@@ -46,6 +46,8 @@ pub struct PartitionReport {
     pub committed: Option<u64>,
     /// The last entry applied here.
     pub applied: Option<u64>,
+    /// The last entry of the log that was given up, behind a snapshot.
+    pub purged: Option<u64>,
     /// Users of whom anything is stored.
     pub users: u64,
     /// Users with a live session.
@@ -156,6 +158,7 @@ impl Partition {
             replicas: replicas.collect(),
             committed: metrics.local_committed.map(|id| id.index),
             applied: metrics.last_applied.map(|id| id.index),
+            purged: metrics.purged.map(|id| id.index),
             users: ledger.users,
             online: ledger.online,
             healthy: metrics.running_state.is_ok() && metrics.current_leader.is_some(),

@@ -1,5 +1,6 @@
 //! A database that was cut short or whose bits flipped: it starts with everything acknowledged, or it is refused with a
 //! reason and the way out. Never a silent loss.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
 #[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;

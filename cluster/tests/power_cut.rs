@@ -2,6 +2,7 @@
 //!
 //! A file system in a file is mounted, a child process writes to it and says what was acknowledged, and the file system is
 //! shut down without flushing anything. The same without the last sync must lose writes, or this proves nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
 #[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;

@@ -1,4 +1,5 @@
 //! What a node keeps over a restart.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
 #[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;

@@ -5,5 +5,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod trials;
 pub(crate) mod types;
 pub(crate) mod wire;

@@ -1,11 +1,13 @@
 //! The number of the last durable round, kept beside the database.
 //!
-//! sled drops a torn or flipped tail without a word. A round is synced first, then its number here, then its callers are
-//! answered: so the number never claims more than is durable, and a database that holds less than it says has lost
-//! something that was acknowledged.
+//! sled drops a torn or flipped tail without a word. A round is synced first, and only then is its number written here: so
+//! the number never claims more than is durable, and a database that holds less than it says has lost something that was
+//! acknowledged. The number is synced beside the next round, since a second sync before each answer would double what a
+//! write waits for: it is at most one round behind what was answered, and catches up at once when nothing follows.
 
 use super::envelope::{self, Kind};
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc, thread::JoinHandle};
 use thiserror::Error;
 
 /// Slots are a sector apart, so that a torn write harms one of them only.
@@ -68,6 +70,80 @@ impl Watermark {
     }
 }
 
+#[derive(Debug, Default)]
+struct Numbers {
+    wanted: u64,
+    written: u64,
+    failed: Option<String>,
+    closing: bool,
+}
+
+/// A thread that keeps the watermark up with the rounds.
+pub(crate) struct Marker {
+    shared: Arc<(Mutex<Numbers>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Marker {
+    /// Starts the thread; the watermark stands at `number`.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(crate) fn start(watermark: Watermark, number: u64) -> io::Result<Self> {
+        let numbers = Numbers { wanted: number, written: number, ..Numbers::default() };
+        let shared = Arc::new((Mutex::new(numbers), Condvar::new()));
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("rollcall-watermark".into()).spawn(move || {
+            let (numbers, changed) = &*own;
+            let mut known = numbers.lock();
+            while known.failed.is_none() && (!known.closing || known.written < known.wanted) {
+                if known.written == known.wanted {
+                    changed.wait(&mut known);
+                    continue;
+                }
+                let number = known.wanted;
+                let raised = MutexGuard::unlocked(&mut known, || watermark.raise(number));
+                match raised {
+                    Ok(()) => known.written = number,
+                    Err(error) => known.failed = Some(error.to_string()),
+                }
+                changed.notify_all();
+            }
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Has `number` written, once the one before it is: the watermark is never further behind.
+    ///
+    /// # Errors
+    /// When the disk failed.
+    pub(crate) fn raise(&self, number: u64) -> io::Result<()> {
+        let (numbers, changed) = &*self.shared;
+        let mut known = numbers.lock();
+        while known.failed.is_none() && known.written < known.wanted {
+            changed.wait(&mut known);
+        }
+        if let Some(failed) = &known.failed {
+            return Err(io::Error::other(failed.clone()));
+        }
+        known.wanted = number;
+        changed.notify_all();
+        Ok(())
+    }
+}
+
+impl Drop for Marker {
+    /// Writes what is wanted, and ends the thread.
+    fn drop(&mut self) {
+        self.shared.0.lock().closing = true;
+        self.shared.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing that could panic; and if it did, the number stays where it was.
+            let _ = thread.join();
+        }
+    }
+}
+
 fn read_slot(file: &File, slot: u64) -> Option<u64> {
     let mut sealed = [0; envelope::HEADER_BYTES + 8];
     file.read_exact_at(&mut sealed, slot * SLOT_BYTES as u64).ok()?;
@@ -89,6 +165,19 @@ mod tests {
             watermark.raise(number).unwrap();
         }
         assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 5);
+    }
+
+    #[test]
+    fn the_marker_writes_the_last_number_before_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watermark");
+        let marker = Marker::start(Watermark::create(&path).unwrap(), 0).unwrap();
+        for number in 1..=50 {
+            marker.raise(number).unwrap();
+            assert!(Watermark::open(&path).unwrap().unwrap().1 >= number - 1, "at most one behind");
+        }
+        drop(marker);
+        assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 50);
     }
 
     #[test]

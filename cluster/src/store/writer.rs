@@ -1,13 +1,13 @@
 //! The one thread that writes.
 //!
-//! Each round: the work of all groups in one batch, with the round's number; the database is synced; the number goes
-//! into the watermark; then the callers are answered. A failure is never tried again: it ends the process.
+//! Each round: the work of all groups in one batch, with the round's number; the database is synced; the number is given to
+//! the watermark; then the callers are answered. A failure is never tried again: it ends the process.
 
 use super::{
     disk::{Batch, Disk},
     key,
     ledger::{Described, Digest, LogLedger, RoundRow},
-    watermark::Watermark,
+    watermark::{Marker, Watermark},
     work::{BulkWork, Done, LogWork, Queue, SealedEntry, StateWork, Taken},
 };
 use crate::{
@@ -80,10 +80,11 @@ impl Writer {
         position: Position,
         on_fatal: OnFatal,
     ) -> io::Result<Arc<Self>> {
+        let marker = Marker::start(watermark, position.round.number)?;
         let queue = Arc::new(Queue::default());
         let clock =
             Arc::new(RoundClock { origin: Instant::now(), since_ms: AtomicU64::new(0), rounds: AtomicU64::new(0) });
-        let mut rounds = Rounds { disk, watermark, position, purges: BTreeMap::new(), sweeps: VecDeque::new() };
+        let mut rounds = Rounds { disk, marker, position, purges: BTreeMap::new(), sweeps: VecDeque::new() };
         let (own_queue, own_clock) = (Arc::clone(&queue), Arc::clone(&clock));
         let thread = std::thread::Builder::new().name("rollcall-writer".into()).spawn(move || {
             if let Err(error) = rounds.run(&own_queue, &own_clock) {
@@ -151,7 +152,7 @@ async fn room(semaphore: &Arc<Semaphore>, bytes: usize, most: usize) -> Option<O
 /// What the thread owns.
 struct Rounds {
     disk: Arc<dyn Disk>,
-    watermark: Watermark,
+    marker: Marker,
     position: Position,
     /// Up to where logs are to be given up.
     purges: BTreeMap<PartitionId, StoredLogId>,
@@ -222,7 +223,7 @@ impl Rounds {
         self.disk.apply(std::mem::take(&mut round.batch))?;
         self.disk.flush()?;
         self.disk.sync()?;
-        self.watermark.raise(self.position.round.number)?;
+        self.marker.raise(self.position.round.number)?;
         Ok(round)
     }
 

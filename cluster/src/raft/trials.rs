@@ -1,0 +1,305 @@
+//! State machine, log and snapshots together, without a group around them.
+
+use super::{
+    log::{LogCell, LogStore},
+    machine::Machine,
+    types::{LogId, Proposal, RaftEntry, TypeConfig},
+    wire::StoredLogId,
+};
+use crate::{
+    observer::Observer,
+    state::{
+        cell::StateCell,
+        stream::{Chunk, ChunkSource},
+    },
+    store::{
+        disk::{Disk, SledDisk},
+        ledger::StateHeader,
+        opening::{self, Expected, Opened},
+        work::LogWork,
+        writer::Writer,
+    },
+};
+use futures::stream;
+use openraft::{
+    EntryPayload, RaftLogReader, RaftSnapshotBuilder,
+    entry::RaftEntry as _,
+    storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine},
+};
+use rollcall_presence::{
+    Command, Entry, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Outcome, PartitionId, Policy,
+    RULES_VERSION, UserId,
+};
+use std::{path::Path, sync::Arc};
+
+const PARTITION: PartitionId = PartitionId(0);
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn applied(&self, _: PartitionId, _: u64, _: &[Arc<Outcome>]) {}
+}
+
+/// One partition on a store of its own.
+struct Trial {
+    disk: Arc<dyn Disk>,
+    writer: Arc<Writer>,
+    state: Arc<StateCell>,
+    log: LogStore,
+    machine: Machine,
+    _lock: crate::store::lock::DirectoryLock,
+}
+
+fn opened(path: &Path) -> Opened {
+    let expected = Expected { node: NodeName::new("n1").unwrap(), partitions: 1 };
+    let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
+    opening::open(path, Box::new(sled), &expected).unwrap()
+}
+
+impl Trial {
+    async fn open(path: &Path) -> Self {
+        let Opened { lock, disk, watermark, position, identity, states, .. } = opened(path);
+        let ledger = position.logs.get(&PARTITION).cloned().unwrap_or_default();
+        let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
+        let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
+        if identity.is_none() {
+            let identity = crate::store::ledger::StoredIdentity {
+                cluster_id: "c".into(),
+                node: NodeName::new("n1").unwrap(),
+                raft_id: 1,
+                generation: 1,
+                partitions: 1,
+                founder: true,
+            };
+            let sealed = crate::store::ledger::Described::sealed(&identity);
+            let (done, wait) = crate::store::work::promise();
+            writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), sealed, done));
+            wait.await.unwrap();
+        }
+        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger);
+        let state = StateCell::new(PARTITION, Arc::clone(&disk), states.get(&PARTITION).cloned().unwrap_or_default());
+        let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&writer), Arc::new(Nobody));
+        Self { disk, writer: Arc::clone(&writer), state, log: LogStore::new(log, writer), machine, _lock: lock }
+    }
+
+    async fn append(&mut self, entries: Vec<RaftEntry>) {
+        self.log.blocking_append(entries).await.unwrap();
+    }
+
+    async fn apply(&mut self, entries: Vec<RaftEntry>) {
+        let entries = stream::iter(entries.into_iter().map(|entry| Ok((entry, None))));
+        self.machine.apply(entries).await.unwrap();
+    }
+
+    async fn both(&mut self, entries: Vec<RaftEntry>) {
+        self.append(entries.clone()).await;
+        self.apply(entries).await;
+    }
+
+    fn close(&self) {
+        self.writer.stop();
+        self.disk.close();
+    }
+}
+
+fn id(index: u64) -> LogId {
+    StoredLogId { term: 1, index }.into()
+}
+
+fn entry(index: u64, user: u64, intent: Intent) -> RaftEntry {
+    let user = UserId::new(&format!("user{user}")).unwrap();
+    let commands = vec![Command { user, term: 1, at: index, key: None, intent }];
+    let entry = Entry { rules: RULES_VERSION, policy: Policy::default(), commands };
+    RaftEntry::new(id(index), EntryPayload::Normal(Proposal(Arc::new(entry))))
+}
+
+fn status(index: u64, user: u64) -> RaftEntry {
+    let text = Some(format!("at {index}").into());
+    let intent = Intent::PutStatus { status: ManualStatus::Away, text, meta: Meta::empty(), expires_in_s: None };
+    entry(index, user, intent)
+}
+
+fn contacts(index: u64, user: u64) -> RaftEntry {
+    let add = (0..200).map(|n| UserId::new(&format!("friend{n}-of-{user}")).unwrap()).collect();
+    entry(index, user, Intent::ChangeList(ListChanges { list: ListKind::Contacts, add, remove: Vec::new() }))
+}
+
+/// A little of everything: lists, settings, a user deleted again.
+fn history() -> Vec<RaftEntry> {
+    let mut entries = vec![RaftEntry::new_blank(id(0))];
+    for index in 1..60 {
+        entries.push(if index % 3 == 0 { contacts(index, index % 20) } else { status(index, index % 20) });
+    }
+    entries.push(entry(60, 6, Intent::DeleteUser));
+    entries
+}
+
+#[tokio::test]
+async fn replaying_the_log_gives_the_same_state() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut first = Trial::open(dir.path()).await;
+    first.both(history()).await;
+    let wanted = first.state.header();
+    first.close();
+    drop(first);
+
+    let mut recovered = Trial::open(dir.path()).await;
+    assert_eq!(recovered.state.header(), wanted);
+    let log = recovered.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    assert_eq!(log, history());
+    let mut replayed = Trial::open(other.path()).await;
+    replayed.apply(log).await;
+    assert_eq!(replayed.state.header(), wanted);
+    recovered.close();
+    replayed.close();
+}
+
+#[tokio::test]
+async fn a_snapshot_is_of_one_moment_and_installs_elsewhere() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut source = Trial::open(dir.path()).await;
+    source.both(history()).await;
+    let mut snapshot = source.machine.build_snapshot().await.unwrap();
+    let moment = source.state.header();
+    let first = snapshot.snapshot.next().await.unwrap().unwrap();
+    assert!(matches!(Chunk::opened(&first).unwrap(), Chunk::Header(header) if header == moment));
+    // What comes after the moment must not be seen: rows changed, added, removed.
+    source.both(vec![status(61, 1), contacts(62, 500), entry(63, 2, Intent::DeleteUser)]).await;
+    assert_ne!(source.state.header().digest, moment.digest);
+
+    let mut target = Trial::open(other.path()).await;
+    target.both(vec![RaftEntry::new_blank(id(0)), status(1, 9), contacts(2, 9)]).await;
+    let rest = Rejoined { first: Some(first), rest: snapshot.snapshot };
+    target.machine.install_snapshot(&snapshot.meta, Box::new(rest)).await.unwrap();
+    let installed = target.state.header();
+    assert_eq!((installed.digest, installed.ledger), (moment.digest, moment.ledger));
+    assert_eq!(target.machine.applied_state().await.unwrap().0, Some(id(60)));
+    target.log.purge(id(60)).await.unwrap();
+    target.append(vec![status(61, 1)]).await;
+    target.apply(vec![status(61, 1)]).await;
+    let wanted = target.state.header();
+    target.close();
+    drop(target);
+    let target = Trial::open(other.path()).await;
+    assert_eq!(target.state.header(), wanted);
+    source.close();
+    target.close();
+}
+
+/// A snapshot whose first chunk was looked at already.
+struct Rejoined {
+    first: Option<Vec<u8>>,
+    rest: crate::state::stream::SnapshotStream,
+}
+
+impl ChunkSource for Rejoined {
+    fn next(&mut self) -> futures::future::BoxFuture<'_, std::io::Result<Option<Vec<u8>>>> {
+        match self.first.take() {
+            Some(first) => Box::pin(std::future::ready(Ok(Some(first)))),
+            None => self.rest.next(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_install_that_breaks_off_leaves_the_state_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.both(history()).await;
+    let before = trial.state.header();
+    let mut snapshot = trial.machine.build_snapshot().await.unwrap();
+    let header = snapshot.snapshot.next().await.unwrap();
+    let half = Rejoined { first: header, rest: Box::new(Nothing) };
+    assert!(trial.machine.install_snapshot(&snapshot.meta, Box::new(half)).await.is_err());
+    assert_eq!(trial.state.header(), before);
+    trial.close();
+    drop(trial);
+    let trial = Trial::open(dir.path()).await;
+    assert_eq!(trial.state.header(), before);
+    trial.close();
+}
+
+struct Nothing;
+
+impl ChunkSource for Nothing {
+    fn next(&mut self) -> futures::future::BoxFuture<'_, std::io::Result<Option<Vec<u8>>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_not_given_up_before_its_state_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.append(history()).await;
+    // Nothing was applied: whatever openraft asks for, the rows stay.
+    trial.log.purge(id(30)).await.unwrap();
+    trial.append(vec![status(61, 1)]).await;
+    trial.close();
+    drop(trial);
+    let mut trial = Trial::open(dir.path()).await;
+    let log = trial.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    assert_eq!(log.len(), 62);
+    trial.apply(history()).await;
+    trial.machine.build_snapshot().await.unwrap();
+    trial.log.purge(id(30)).await.unwrap();
+    trial.append(vec![status(62, 1)]).await;
+    trial.close();
+    drop(trial);
+    let mut trial = Trial::open(dir.path()).await;
+    let state = trial.log.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(30)), Some(id(62))));
+    trial.close();
+}
+
+#[tokio::test]
+async fn a_gap_in_a_log_and_an_old_vote_are_refused() {
+    let refused = |path: &Path| {
+        let expected = Expected { node: NodeName::new("n1").unwrap(), partitions: 1 };
+        let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
+        opening::open(path, Box::new(sled), &expected).err().unwrap().to_string()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.append(vec![RaftEntry::new_blank(id(0)), RaftEntry::new_blank(id(2))]).await;
+    trial.close();
+    drop(trial);
+    assert!(refused(dir.path()).contains("entry 1 is missing"), "{}", refused(dir.path()));
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.log.save_vote(&super::types::Vote::new(0, 1)).await.unwrap();
+    trial.append(vec![RaftEntry::new_blank(id(0))]).await;
+    trial.close();
+    drop(trial);
+    assert!(refused(dir.path()).contains("its vote is of term 0, its last entry of term 1"));
+}
+
+#[tokio::test]
+async fn a_truncated_tail_is_gone_and_can_be_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.append(history()).await;
+    let flushed = IOFlushed::<TypeConfig>::noop();
+    // Appended and truncated before it is on disk.
+    trial.log.append(vec![status(61, 1), status(62, 1)], flushed).await.unwrap();
+    trial.log.truncate_after(Some(id(40))).await.unwrap();
+    trial.append(vec![status(41, 7)]).await;
+    let read = trial.log.get_log_reader().await.try_get_log_entries(40..).await.unwrap();
+    assert_eq!(read, [history()[40].clone(), status(41, 7)]);
+    trial.close();
+    drop(trial);
+    let mut trial = Trial::open(dir.path()).await;
+    let read = trial.log.get_log_reader().await.try_get_log_entries(40..).await.unwrap();
+    assert_eq!(read, [history()[40].clone(), status(41, 7)]);
+    trial.close();
+}
+
+#[test]
+fn a_header_of_nothing_is_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = opened(dir.path());
+    assert_eq!(opened.states.get(&PARTITION), Some(&StateHeader::default()));
+    assert!(opened.identity.is_none() && opened.leftovers.is_empty());
+    opened.disk.close();
+}
