@@ -59,6 +59,7 @@ pub(crate) async fn put(State(api): State<Api>, request: Request) -> Answered {
     let mut body = call.members()?;
     let intent = wish(&mut body)?;
     body.finish()?;
+    tracing::trace!(target: "rollcall::path", hop = "route handler");
     write(&call, intent).await
 }
 

@@ -100,6 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 
 /// A node that serves.
 pub struct Started {
+    http: String,
     node: Arc<Node>,
     cluster: Arc<Cluster>,
     actors: Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>,
@@ -155,10 +156,16 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
     Welcome { http: &http, settings: &settings }.print();
-    Ok(Started { node, cluster, actors, stopping, tasks })
+    Ok(Started { http, node, cluster, actors, stopping, tasks })
 }
 
 impl Started {
+    /// Where it listens for clients.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
     /// The node.
     #[must_use]
     pub fn node(&self) -> &Arc<Node> {

@@ -76,6 +76,7 @@ fn masked(viewer: &Viewer, blocked: bool, seen: Seen) -> Seen {
 #[async_trait]
 impl PresenceService for NodeService {
     async fn write(&self, user: &UserId, intent: Intent, key: Option<RequestKey>) -> Result<Answer, ServiceError> {
+        tracing::trace!(target: "rollcall::path", hop = "presence service");
         match self.ask(user, HomeRequest::Write { user: user.clone(), intent, key }).await? {
             HomeReply::Written(answer) => Ok(answer),
             _ => Err(ServiceError::Internal),

@@ -26,6 +26,7 @@ impl Fanout {
 impl Observer for Fanout {
     fn applied(&self, partition: PartitionId, _term: u64, outcomes: &[Arc<Outcome>]) {
         let Some(home) = self.partitions.get().and_then(|all| all.get(usize::from(partition.0))) else { return };
+        tracing::trace!(target: "rollcall::path", hop = "commit and apply");
         for outcome in outcomes {
             home.publish(outcome);
         }
@@ -42,7 +43,7 @@ impl HomePartition {
         if nodes.is_empty() {
             return;
         }
-        tracing::trace!(target: "rollcall::path", hop = "fan-out", user = %outcome.user);
+        tracing::trace!(target: "rollcall::path", hop = "fan-out");
         let revision = outcome.revision;
         let subject = &outcome.user;
         let mut notes = Vec::new();

@@ -217,7 +217,7 @@ impl UserState {
         let Some(term) = self.partition.term() else {
             return self.committed(myself, Err(ProposeError::NotHome { leader: None }), then);
         };
-        tracing::trace!(target: "rollcall::path", hop = "user actor", user = %self.user);
+        tracing::trace!(target: "rollcall::path", hop = "user actor");
         let command = Command { user: self.user.clone(), term, at: self.partition.clock.unix_ms(), key, intent };
         let group = self.partition.group.clone();
         let mut proposing = Box::pin(async move { group.propose(command).await });

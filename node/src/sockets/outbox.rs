@@ -309,6 +309,7 @@ impl Inner {
         if held.is(DIRTY) || !held.is(LIVE) {
             return;
         }
+        tracing::trace!(target: "rollcall::path", hop = "outbox");
         held.put(DIRTY, true);
         self.dirty.push(slot);
         self.wake();
