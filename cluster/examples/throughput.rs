@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir_in(".")?;
     let mut options = Options::new(directory.path().join("data"), NodeName::new("busy")?);
     options.partitions = partitions;
-    let cluster = Cluster::start(options, Arc::new(Nobody)).await?;
+    let cluster = Cluster::start(options.clone(), Arc::new(Nobody)).await?;
     for id in (0..partitions).map(PartitionId) {
         cluster.partition(id).role().wait_for(|role| matches!(role, Role::Home { .. })).await?;
     }
@@ -70,6 +70,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cluster.partition(PartitionId(0)).confirm().await?;
     }
     println!("confirm: {:.2?}", began.elapsed() / READS);
+    let users: u64 = (0..partitions).map(|id| cluster.partition(PartitionId(id)).status().users).sum();
     cluster.stop().await;
+    let bytes = std::fs::metadata(directory.path().join("data/store/db"))?.len();
+    let began = Instant::now();
+    Cluster::start(options, Arc::new(Nobody)).await?.stop().await;
+    println!("{users} users in {} MiB: opened, checked and closed in {:.2?}", bytes >> 20, began.elapsed());
     Ok(())
 }

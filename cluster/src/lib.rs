@@ -23,6 +23,6 @@ pub use partition::{NotHome, Partition, PartitionReport, ReplicaReport};
 pub use proposer::ProposeError;
 pub use raft::link::{Ask, LinkError, NoPeers, PeerLink, Told};
 pub use role::Role;
-pub use state::{rows::ReadError, view::View};
+pub use state::{read_error::ReadError, view::View};
 pub use store::disk;
 pub use store::{opening::StartError, writer::OnFatal};

@@ -15,55 +15,29 @@ use crate::{
 };
 use rollcall_presence::{PartitionId, codec};
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     io,
-    iter::Peekable,
     ops::Bound,
     sync::{Arc, Weak},
 };
-use thiserror::Error;
 
-use super::stream::Kept;
+use super::{
+    merge::Merged,
+    pieces::{Pieces, piece_key, pieces_of},
+    read_error::ReadError,
+    stream::Kept,
+};
 
-/// Why a row cannot be read. Nothing was touched.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// The disk failed.
-    #[error("the store cannot be read: {0}")]
-    Disk(#[from] io::Error),
-    /// The envelope is not right.
-    #[error("a row of partition {partition} is damaged: {why}; take this node out and let it join again as a new one")]
-    Damaged {
-        /// Whose row.
-        partition: PartitionId,
-        /// What is wrong with it.
-        why: EnvelopeError,
-    },
-    /// The content is not right.
-    #[error("a row of partition {partition} does not decode: {why}; it was written by another version of the program")]
-    Undecodable {
-        /// Whose row.
-        partition: PartitionId,
-        /// What is wrong with it.
-        why: codec::CodecError,
-    },
-}
-
-impl From<ReadError> for io::Error {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Disk(error) => error,
-            other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
-        }
-    }
-}
-
+/// A row that is not on disk yet, or is gone and still there.
 #[derive(Debug, Clone)]
-struct Unsynced {
+pub(super) struct Unsynced {
+    /// The step that changed it; [`THIS_STEP`] until that ends.
     seq: u64,
-    value: Option<Arc<[u8]>>,
+    /// The row.
+    pub(super) value: Option<Arc<[u8]>>,
 }
+
+const THIS_STEP: u64 = u64::MAX;
 
 /// The map.
 pub(crate) struct Rows {
@@ -76,7 +50,7 @@ pub(crate) struct Rows {
     steps: VecDeque<(u64, Vec<Arc<[u8]>>)>,
     /// Streams that must still see the rows as they were.
     streams: Vec<Weak<Kept>>,
-    changed: Vec<Change>,
+    /// Keys changed by the step in hand, each once.
     touched: Vec<Arc<[u8]>>,
 }
 
@@ -92,7 +66,6 @@ impl Rows {
             overlay: BTreeMap::new(),
             steps: VecDeque::new(),
             streams: Vec::new(),
-            changed: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -156,13 +129,32 @@ impl Rows {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn get_long<T: bincode::Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, ReadError> {
-        let Some(mut sealed) = self.raw(&piece_key(key, 0))? else { return Ok(None) };
-        let pieces = pieces_of(&sealed).map_err(|why| self.damaged(why))?;
-        for piece in 1..pieces {
-            let more = self.raw(&piece_key(key, piece))?.ok_or_else(|| self.damaged(EnvelopeError::Malformed))?;
-            sealed.extend_from_slice(&more);
+        Ok(self.load_long(key)?.0)
+    }
+
+    /// The same, with its pieces for [`store_long`](Self::store_long).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn load_long<T: bincode::Decode<()>>(&self, key: &[u8]) -> Result<(Option<T>, Pieces), ReadError> {
+        let pieces = self.pieces(key)?;
+        let value = match pieces.0.as_slice() {
+            [] => None,
+            [whole] => Some(self.decode(whole)?),
+            several => Some(self.decode(&several.concat())?),
+        };
+        Ok((value, pieces))
+    }
+
+    fn pieces(&self, key: &[u8]) -> Result<Pieces, ReadError> {
+        let Some(first) = self.raw(&piece_key(key, 0))? else { return Ok(Pieces::default()) };
+        let count = pieces_of(&first).map_err(|why| self.damaged(why))?;
+        let mut pieces = vec![first];
+        for piece in 1..count {
+            let more = self.raw(&piece_key(key, piece))?;
+            pieces.push(more.ok_or_else(|| self.damaged(EnvelopeError::Malformed))?);
         }
-        self.decode(&sealed).map(Some)
+        Ok(Pieces(pieces))
     }
 
     /// The sealed rows of `from..to`, pieces as they are.
@@ -200,25 +192,29 @@ impl Rows {
         Ok(self.put(key, None)?)
     }
 
+    /// Sets a row that was never there: nothing is read.
+    pub(crate) fn set_new<T: bincode::Encode>(&mut self, key: &[u8], value: &T) {
+        let sealed = envelope::seal(Kind::StateRow, &codec::encode(value));
+        self.replace(key, None, Some(&sealed));
+    }
+
     /// Sets, or removes, the value in pieces under `key`.
     ///
     /// # Errors
-    /// When what was there cannot be read.
+    /// When what was there cannot be read. Nothing was touched.
     pub(crate) fn set_long<T: bincode::Encode>(&mut self, key: &[u8], value: Option<&T>) -> Result<(), ReadError> {
-        let old = match self.raw(&piece_key(key, 0))? {
-            Some(first) => pieces_of(&first).map_err(|why| self.damaged(why))?,
-            None => 0,
-        };
-        let sealed = value.map(|v| envelope::seal(Kind::StateRow, &codec::encode(v))).unwrap_or_default();
-        let mut new = 0;
-        for piece in sealed.chunks(VALUE_MAX_BYTES) {
-            self.put(&piece_key(key, new), Some(piece))?;
-            new += 1;
-        }
-        for piece in new..old {
-            self.put(&piece_key(key, piece), None)?;
-        }
+        let old = self.pieces(key)?;
+        self.store_long(key, &old, value);
         Ok(())
+    }
+
+    /// The same, with what is there now; `old` was loaded in this step and not changed since.
+    pub(crate) fn store_long<T: bincode::Encode>(&mut self, key: &[u8], old: &Pieces, value: Option<&T>) {
+        let sealed = value.map(|v| envelope::seal(Kind::StateRow, &codec::encode(v))).unwrap_or_default();
+        let new: Vec<&[u8]> = sealed.chunks(VALUE_MAX_BYTES).collect();
+        for (piece, index) in (0..=u8::MAX).zip(0..new.len().max(old.0.len())) {
+            self.replace(&piece_key(key, piece), old.0.get(index).map(Vec::as_slice), new.get(index).copied());
+        }
     }
 
     /// Removes every row that begins with `prefix`.
@@ -234,13 +230,19 @@ impl Rows {
         Ok(())
     }
 
-    /// Changes one stored row, and keeps digest, overlay and streams in step with it.
+    /// Changes one stored row.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> io::Result<()> {
         let old = self.raw(key)?;
-        if old.as_deref() == value {
-            return Ok(());
+        self.replace(key, old.as_deref(), value);
+        Ok(())
+    }
+
+    /// Changes one stored row from `old`, and keeps digest, overlay and streams in step with it.
+    fn replace(&mut self, key: &[u8], old: Option<&[u8]>, value: Option<&[u8]>) {
+        if old == value {
+            return;
         }
-        if let Some(old) = &old {
+        if let Some(old) = old {
             self.digest.take(key, old);
         }
         if let Some(new) = value {
@@ -248,30 +250,34 @@ impl Rows {
         }
         self.streams.retain(|stream| match stream.upgrade() {
             Some(kept) => {
-                kept.keep(key, old.as_deref());
+                kept.keep(key, old);
                 true
             }
             None => false,
         });
         let shared: Arc<[u8]> = Arc::from(key);
-        self.touched.push(Arc::clone(&shared));
-        self.overlay.insert(shared, Unsynced { seq: u64::MAX, value: value.map(Arc::from) });
-        self.changed.push((self.absolute(key), value.map(<[u8]>::to_vec)));
-        Ok(())
+        let unsynced = Unsynced { seq: THIS_STEP, value: value.map(Arc::from) };
+        let before = self.overlay.insert(Arc::clone(&shared), unsynced);
+        if before.is_none_or(|unsynced| unsynced.seq != THIS_STEP) {
+            self.touched.push(shared);
+        }
     }
 
-    /// Ends a step: hands out what it changed, and remembers it as `seq` until that is synced.
+    /// Ends a step: hands out what it changed, each row once, and remembers it as `seq` until that is synced.
     pub(crate) fn end_step(&mut self, seq: u64) -> Vec<Change> {
-        for key in &self.touched {
+        let touched = std::mem::take(&mut self.touched);
+        let mut changed = Vec::with_capacity(touched.len());
+        for key in &touched {
             if let Some(unsynced) = self.overlay.get_mut(key) {
                 unsynced.seq = seq;
+                let value = unsynced.value.as_deref().map(<[u8]>::to_vec);
+                changed.push((self.absolute(key), value));
             }
         }
-        let touched = std::mem::take(&mut self.touched);
         if !touched.is_empty() {
             self.steps.push_back((seq, touched));
         }
-        std::mem::take(&mut self.changed)
+        changed
     }
 
     /// Drops from the overlay what the steps up to `seq` put there: the disk has it.
@@ -304,62 +310,11 @@ impl Rows {
     }
 }
 
-fn piece_key(key: &[u8], piece: u8) -> Vec<u8> {
-    let mut piece_key = Vec::with_capacity(key.len() + 1);
-    piece_key.extend_from_slice(key);
-    piece_key.push(piece);
-    piece_key
-}
-
-/// In how many pieces a value is kept, judged by its first.
-fn pieces_of(first: &[u8]) -> Result<u8, EnvelopeError> {
-    let len = envelope::sealed_len(first)?;
-    u8::try_from(len.div_ceil(VALUE_MAX_BYTES)).map_err(|_| EnvelopeError::Malformed)
-}
-
 /// A row of a scan: its key, and its sealed value or a piece of it.
 pub(crate) type Row = io::Result<(Vec<u8>, Vec<u8>)>;
 
 fn relative(row: io::Result<(Bytes, Bytes)>) -> Row {
     row.map(|(key, value)| (key[key::STATE_PREFIX_BYTES..].to_vec(), value.to_vec()))
-}
-
-/// Two ordered sources as one, in either direction; the overlay has the last word, and may say that a row is gone.
-struct Merged<D: Iterator, O: Iterator> {
-    disk: Peekable<D>,
-    overlay: Peekable<O>,
-    backwards: bool,
-}
-
-impl<'a, D, O> Iterator for Merged<D, O>
-where
-    D: Iterator<Item = Row>,
-    O: Iterator<Item = (&'a Arc<[u8]>, &'a Unsynced)>,
-{
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        loop {
-            let order = match (self.disk.peek(), self.overlay.peek()) {
-                (Some(Err(_)), _) | (_, None) => Ordering::Less,
-                (None, _) => Ordering::Greater,
-                (Some(Ok((disk, _))), Some((overlay, _))) => {
-                    let order = disk.as_slice().cmp(overlay);
-                    if self.backwards { order.reverse() } else { order }
-                }
-            };
-            if order == Ordering::Less {
-                return self.disk.next();
-            }
-            if order == Ordering::Equal {
-                self.disk.next();
-            }
-            let (key, unsynced) = self.overlay.next()?;
-            if let Some(value) = &unsynced.value {
-                return Some(Ok((key.to_vec(), value.to_vec())));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

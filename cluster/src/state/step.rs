@@ -3,7 +3,7 @@
 //! What a command means is decided by `presence::apply` alone; here its outcome becomes rows. Promises the same rows on every
 //! replica.
 
-use super::{cell::State, rows::ReadError};
+use super::{cell::State, pieces::Pieces, read_error::ReadError};
 use crate::store::key::{self, Cell};
 use rollcall_presence::{
     Command, Entry, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal, Relations, Row, UnixMs,
@@ -64,11 +64,12 @@ fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Comman
     let user = &command.user;
     let record_key = key::cell(user, Cell::Record);
     let keys_key = key::cell(user, Cell::Keys);
-    let before: Option<UserRecord> = state.rows.get_long(&record_key)?;
-    let mut keys: KeyTable = match &command.key {
-        Some(_) => state.rows.get_long(&keys_key)?.unwrap_or_default(),
-        None => KeyTable::default(),
+    let (before, record_pieces) = state.rows.load_long::<UserRecord>(&record_key)?;
+    let (keys, keys_pieces) = match &command.key {
+        Some(_) => state.rows.load_long::<KeyTable>(&keys_key)?,
+        None => (None, Pieces::default()),
     };
+    let mut keys = keys.unwrap_or_default();
     let mut ledger = state.ledger;
     let mut record = before.clone();
     let lists = Lists { state, user, failure: RefCell::new(None) };
@@ -81,10 +82,10 @@ fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Comman
         state.rows.remove_all(&key::user(user))?;
     }
     if outcome.record_changed {
-        state.rows.set_long(&record_key, record.as_ref())?;
+        state.rows.store_long(&record_key, &record_pieces, record.as_ref());
     }
     if outcome.keys_changed {
-        state.rows.set_long(&keys_key, Some(&keys))?;
+        state.rows.store_long(&keys_key, &keys_pieces, Some(&keys));
     }
     for row in &outcome.rows {
         store_row(state, user, row)?;
@@ -97,7 +98,11 @@ fn store_row(state: &mut State, user: &UserId, row: &Row) -> Result<(), ReadErro
     match row {
         Row::Listed { list, other, added: Some(added) } => state.rows.set(&key::listed(user, *list, other), added),
         Row::Listed { list, other, added: None } => state.rows.remove(&key::listed(user, *list, other)),
-        Row::History(entry) => state.rows.set(&key::history(user, entry.seq), entry),
+        Row::History(entry) => {
+            // Sequences are given out once, and a deleted user's rows go with the record that counts them.
+            state.rows.set_new(&key::history(user, entry.seq), entry);
+            Ok(())
+        }
         Row::HistoryDropped { from, first } => {
             (*from..*first).try_for_each(|seq| state.rows.remove(&key::history(user, seq)))
         }

@@ -1,6 +1,6 @@
 //! What may be read of a partition's state, all of one moment.
 
-use super::{cell::State, rows::ReadError};
+use super::{cell::State, read_error::ReadError};
 use crate::store::key::{self, Cell};
 use rollcall_presence::{HistoryEntry, Ledger, ListKind, Profile, UnixMs, UserId, UserRecord};
 
