@@ -209,11 +209,11 @@ impl Server {
         &self.secret
     }
 
-    /// Users that no other test of this process has: each name with a number behind it.
+    /// Users that no other test of this process has: each name with a number behind it, of one length for all.
     #[must_use]
     pub fn people<const N: usize>(&self, names: [&str; N]) -> [Client; N] {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        names.map(|name| self.client(&format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)), "user"))
+        names.map(|name| self.client(&format!("{name}-{:04}", NEXT.fetch_add(1, Ordering::Relaxed)), "user"))
     }
 
     /// A client whose token has this `sub` and `scope`.

@@ -98,22 +98,3 @@ async fn health_needs_no_token() {
         assert_eq!(reply.must(200), json!({"status": "ok"}), "{path}");
     }
 }
-
-#[tokio::test]
-async fn metrics_need_no_token_and_name_no_user() {
-    let [alice] = server().people(["someone-secret"]);
-    alice.open("web", "active").await;
-    let metrics = exchange(&server().address, "GET /metrics HTTP/1.1", b"").await;
-    assert_eq!(metrics.status, 200);
-    assert!(metrics.body.contains("# TYPE "), "{}", metrics.body);
-    assert!(!metrics.body.contains("someone-secret"));
-}
-
-#[tokio::test]
-async fn the_interface_is_documented_without_a_token() {
-    let openapi = exchange(&server().address, "GET /openapi.json HTTP/1.1", b"").await.must(200);
-    assert!(openapi["openapi"].as_str().is_some_and(|v| v.starts_with("3.")), "{openapi}");
-    for path in ["/v1/users/{user}/presence", "/v1/users/{user}/status", "/v1/presence/query", "/v1/connect"] {
-        assert!(openapi["paths"].get(path).is_some(), "{path} is not documented");
-    }
-}

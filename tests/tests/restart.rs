@@ -6,7 +6,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use rollcall_tests::{Client, Server, Socket, befriend, eventually};
+use rollcall_tests::{Client, Piped, Server, Socket, befriend, eventually};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +20,10 @@ const WRITERS: usize = 16;
 const ROUNDS: usize = 4;
 /// Acknowledged writes of a round before the node is killed; each round ends at another place.
 const ACKNOWLEDGED: [usize; ROUNDS] = [150, 230, 310, 177];
+/// The round that is ended by SIGTERM instead: that must not lose more.
+const CLEAN_ROUND: usize = 2;
+/// How often a node is killed before it has started.
+const FALSE_STARTS: usize = 8;
 
 /// One write, as it is sent and, if need be, sent again.
 #[derive(Debug, Clone)]
@@ -195,7 +199,11 @@ async fn every_acknowledged_write_is_there_after_kill_9() {
             (acknowledged.load(Ordering::Relaxed) >= enough || writers.iter().any(|w| w.is_finished())).then_some(())
         })
         .await;
-        server.kill9();
+        if round == CLEAN_ROUND {
+            assert_eq!(server.terminate().code(), Some(0), "a clean stop, writes or not");
+        } else {
+            server.kill9();
+        }
         for writer in writers {
             models.push(writer.await.expect("a writer"));
         }
@@ -333,4 +341,54 @@ async fn a_clean_stop_keeps_everything_too() {
         assert_eq!(alice.get(&format!("/v1/users/me/{read}")).await.must(200), before, "{read}");
     }
     assert_eq!(server.client(&bob.id, "user").sees(&alice.id).await, set["presence"]);
+}
+
+#[tokio::test]
+async fn a_node_killed_while_it_starts_loses_nothing() {
+    let mut server = Server::launch().start();
+    let [alice] = server.people(["alice"]);
+    alice.open("web", "active").await;
+    for number in 0..20 {
+        alice.set_status(json!({"status": "dnd", "text": format!("{number}")})).await;
+    }
+    let reads = ["status", "sessions", "history"];
+    let mut before = Vec::new();
+    for read in reads {
+        before.push(alice.get(&format!("/v1/users/me/{read}")).await.must(200));
+    }
+    server.kill9();
+    let data = server.data.display().to_string();
+    let args = ["serve", "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--data-dir", &data];
+    for attempt in 0..FALSE_STARTS {
+        let start = Piped::start(&server.directory, &args, &[("ROLLCALL_CLUSTER__PARTITIONS", "8")]);
+        if attempt % 2 == 0 {
+            start.output.line("its first words", |_| true);
+        }
+        drop(start); // kills it, wherever it has got to
+    }
+    server.restart();
+    let alice = server.client(&alice.id, "user");
+    for (read, before) in reads.iter().zip(before) {
+        let mut after = alice.get(&format!("/v1/users/me/{read}")).await.must(200);
+        if *read == "sessions" {
+            after["sessions"][0]["last_heartbeat"] = before["sessions"][0]["last_heartbeat"].clone();
+        }
+        assert_eq!(after, before, "{read}");
+    }
+    alice.set_status(json!({"status": "away"})).await;
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_with_its_key_over_a_restart() {
+    let mut server = Server::launch().start();
+    let [alice] = server.people(["alice"]);
+    let body = json!({"device": "web"});
+    let key = [("idempotency-key", "before-the-kill")];
+    let first = alice.send("POST", "/v1/users/me/sessions", &key, Some(&body)).await.must(201);
+    server.restart();
+    let alice = server.client(&alice.id, "user");
+    assert_eq!(alice.send("POST", "/v1/users/me/sessions", &key, Some(&body)).await.must(201), first);
+    let other = json!({"device": "mobile"});
+    alice.send("POST", "/v1/users/me/sessions", &key, Some(&other)).await.problem(409, "conflict");
+    assert_eq!(alice.reasons().await, ["connected"]);
 }
