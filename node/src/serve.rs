@@ -19,7 +19,7 @@ use crate::{
 };
 use ractor::Actor;
 use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
-use rollcall_cluster::{Cluster, Options, StartError};
+use rollcall_cluster::{Cluster, Options, Role, StartError};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -27,6 +27,8 @@ use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 
 /// How long clients have to leave after they were told that the node stops, ms.
 const LEAVE_MS: u64 = 3_000;
+/// How long a starting node waits for its partitions' homes before it says where it listens, ms: a few elections.
+const HOMES_WAIT_MS: u64 = 10_000;
 /// Clients of a stopping node come back spread over this time, ms.
 const RETURN_SPREAD_MS: u64 = 1_000;
 
@@ -155,6 +157,7 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
         tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
+    homes_found(&node).await;
     Welcome { http: &http, settings: &settings }.print();
     Ok(Started { http, node, cluster, actors, stopping, tasks })
 }
@@ -265,6 +268,21 @@ async fn homes(
         actors.push(actor);
     }
     Ok((Homes::new(partitions, Arc::new(NoPeers)), actors))
+}
+
+/// Waits until every partition has a home, so that what the welcome proposes to try works; not for ever: a node that waits for others
+/// says where it listens all the same.
+async fn homes_found(node: &Node) {
+    let found = async {
+        for partition in node.homes.partitions() {
+            let known = |role: &Role| !matches!(role, Role::Follower { leader: None });
+            // A group that has ended has no home to wait for.
+            let _ = partition.group().role().wait_for(known).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(HOMES_WAIT_MS), found).await.is_err() {
+        tracing::warn!("some partitions have no home yet");
+    }
 }
 
 /// Lets time pass for every partition.

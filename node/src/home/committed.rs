@@ -9,7 +9,7 @@ use super::{
 use ractor::{ActorProcessingErr, ActorRef};
 use rollcall_cluster::{ProposeError, ReadError};
 use rollcall_presence::{
-    Answer, ListKind, Outcome, Refusal, Row, UserId, UserRecord, Viewer, visibility::viewer_allows,
+    Answer, ListKind, Outcome, Refusal, Row, SessionId, UserId, UserRecord, Viewer, visibility::viewer_allows,
 };
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ impl UserState {
             Then::Connected { at, wanted, resumes, reply } => match answer {
                 Ok(Answer::Session(session)) => {
                     let held = (session.id.clone(), session.attachment);
-                    self.connection(&at).session = Some(held.clone());
-                    self.replace_older(&held);
+                    self.connection(&at).session = Some(held);
+                    self.replace_older(&session.id);
                     let _ = reply.send(Ok(HomeReply::Connected { session: Some(session), resumed: resumes }));
                 }
                 Err(HomeError::Refused(Refusal::UnknownSession)) if resumes => {
@@ -87,10 +87,13 @@ impl UserState {
         Ok(())
     }
 
-    /// An older connection of a session that was taken over hears that it was replaced.
-    fn replace_older(&mut self, (session, attachment): &(rollcall_presence::SessionId, u32)) {
-        let older =
-            |c: &super::user_actor::Connected| c.session.as_ref().is_some_and(|(s, a)| s == session && a < attachment);
+    /// Every connection of a session but its newest hears that it was replaced. The newest is the record's: of two that raced,
+    /// the older one's outcome may come back last.
+    fn replace_older(&mut self, session: &SessionId) {
+        let Some(newest) = self.record.session(session).map(|s| s.attachment) else { return };
+        let older = |c: &super::user_actor::Connected| {
+            c.session.as_ref().is_some_and(|(s, attachment)| s == session && *attachment < newest)
+        };
         for connection in self.connections.extract_if(.., |c| older(c)) {
             let number = connection.at.number;
             self.partition.nodes.note(&connection.at.holder, NodeNote::Replaced { number });
