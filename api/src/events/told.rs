@@ -201,6 +201,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn ended_streams_that_told_nothing_are_bounded_too() {
+        let streams = Streams::default();
+        for n in 0..USERS_MAX as u64 + 100 {
+            streams.begin(n, viewer("alice"), Known::default());
+            streams.end(n);
+        }
+        assert_eq!(streams.0.lock().streams.len(), USERS_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn ended_streams_are_forgotten_in_time_and_number() {
         let streams = Streams::default();
         for n in 0..4 {
