@@ -1,6 +1,39 @@
 //! The contract's outside: HTTP, WebSocket and Server-Sent Events, authentication, wire types, and one map from errors to HTTP.
 //!
-//! Sees the presence service only as the trait [`PresenceService`](service::PresenceService).
+//! Sees the presence service only as the trait [`PresenceService`](service::PresenceService). A node loads its [`Keys`],
+//! makes an [`Api`] and hands listeners to [`serve`]; everything else here is private.
 
+mod api;
+mod auth;
+mod cluster;
+mod connect;
+mod cors;
+mod cursor;
+mod envelope;
+mod events;
+mod health;
+mod idempotency;
+pub mod keys;
+mod lists;
+mod members;
+mod meta;
+mod privacy;
+mod problem;
+mod profile;
+mod reading;
+mod request;
+mod request_id;
+mod router;
+mod server;
 pub mod service;
+mod sessions;
+mod stall;
+mod status;
+mod token;
+mod verified;
 pub mod wire;
+
+pub use api::{Api, ApiOptions, Connections};
+pub use keys::Keys;
+pub use server::{bind, serve, serve_ops};
+pub use token::{MintError, mint};

@@ -199,9 +199,17 @@ pub enum Ending {
 
 /// One served connection; dropped without [`close`](Connection::close) it counts as lost now.
 #[async_trait]
-pub trait Connection: Send + Sync + 'static {
+pub trait Connection: Send + 'static {
     /// What to send next. One task polls it; the latest state of a watched user replaces an older pending one.
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Delivery>;
+
+    /// Ready when [`poll_delivery`](Self::poll_delivery) would give something, which stays where it is and may be replaced
+    /// by something newer; else the task is woken when there is something. An implementation that does not know may say
+    /// ready: it costs a timer per delivery.
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
 
     /// Watches `users`, each with the version the client knows (or none), and gives the snapshot to answer with: for known
     /// versions only what is newer, and version 0 where more was known. What was pending for these users is in it.

@@ -1,8 +1,43 @@
-//! The settings as types, with their defaults.
+//! The settings as types, each declared once: what it is, type, default, bound, reason.
+//!
+//! A section's declaration makes the struct, its defaults and its rows in the [table](crate::table::table); the reference
+//! page and the example file are generated from the same rows.
 
+use crate::table::{Bound, Row};
 use rollcall_presence::{Visibility, limits};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// Declares a section: fields as `name: type = default, bound, reason;`.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $section:ident as $name:literal {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, $bound:expr, $reason:literal;)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $section {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $section {
+            /// One row a setting, in the order of declaration.
+            pub(crate) const ROWS: &'static [Row] = &[$(Row {
+                section: $name,
+                key: concat!($name, ".", stringify!($field)),
+                what: concat!($($doc),+),
+                bound: $bound,
+                reason: $reason,
+            }),+];
+        }
+    };
+}
 
 /// All settings of a node.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -26,81 +61,70 @@ pub struct Settings {
     pub log: Log,
 }
 
-/// This node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Node {
-    /// Its name, unique in the cluster.
-    pub name: String,
-    /// Where everything durable is kept.
-    pub data_dir: PathBuf,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self { name: "n1".into(), data_dir: "rollcall-data".into() }
+section! {
+    /// This node.
+    Node as "node" {
+        /// Its name, unique in the cluster.
+        name: String = "n1".into(), Bound::NodeName,
+            "it stands in every session record and in the cluster's status";
+        /// The directory where everything durable is kept.
+        data_dir: PathBuf = "rollcall-data".into(), Bound::Path,
+            "one process at a time holds it";
     }
 }
 
-/// Where clients connect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address to listen on.
-    pub listen: String,
-    /// Address that other nodes and clients are told; as `listen` if absent.
-    pub advertise: Option<String>,
-    /// Health and metrics on another address; as `listen` if absent.
-    pub ops_listen: Option<String>,
-    /// Origins whose pages may call the API and open a WebSocket; `*` is any.
-    pub allowed_origins: Vec<String>,
-    /// How long a client may take to send a request's header, ms.
-    pub header_timeout_ms: u64,
-    /// How long a client may take to send a request's body, ms.
-    pub body_timeout_ms: u64,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:7700".into(),
-            advertise: None,
-            ops_listen: None,
-            allowed_origins: Vec::new(),
-            header_timeout_ms: 10_000,
-            body_timeout_ms: 10_000,
-        }
+section! {
+    /// Where clients connect.
+    Http as "http" {
+        /// Address to listen on.
+        listen: String = "127.0.0.1:7700".into(), Bound::Listen,
+            "this machine only until somebody decides otherwise; port 0 takes a free one";
+        /// Address that other nodes and clients are told; as `listen` if absent.
+        advertise: Option<String> = None, Bound::Address { example: "presence-1.example.net:7700" },
+            "what a node listens on is often not what others reach it by";
+        /// Health and metrics on another address; as `listen` if absent.
+        ops_listen: Option<String> = None, Bound::OptionalListen { example: "127.0.0.1:7790" },
+            "they need no token, and may have to stay inside";
+        /// Origins whose pages may call the API and open a WebSocket; `*` is any.
+        allowed_origins: Vec<String> = Vec::new(), Bound::Origins,
+            "a browser sends tokens for any page that asks; none is allowed by default";
+        /// How long a client may take to send a request's header, ms.
+        header_timeout_ms: u64 = 10_000, Bound::Integer { min: 10, max: 600_000, unit: "ms" },
+            "slow headers must not hold connections for ever";
+        /// How long a client may take to send a request's body, ms.
+        body_timeout_ms: u64 = 10_000, Bound::Integer { min: 10, max: 600_000, unit: "ms" },
+            "slow bodies must not hold connections for ever";
     }
 }
 
-/// Where other nodes connect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Peer {
-    /// Address to listen on.
-    pub listen: String,
-    /// Address that other nodes are told; as `listen` if absent.
-    pub advertise: Option<String>,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:7701".into(), advertise: None }
+section! {
+    /// Where other nodes connect.
+    Peer as "peer" {
+        /// Address to listen on.
+        listen: String = "127.0.0.1:7701".into(), Bound::Listen,
+            "this machine only until somebody decides otherwise; port 0 takes a free one";
+        /// Address that other nodes are told; as `listen` if absent.
+        advertise: Option<String> = None, Bound::Address { example: "presence-1.example.net:7701" },
+            "what a node listens on is often not what others reach it by";
     }
 }
 
-/// Whom to believe.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// Required `iss` of a token, if any.
-    pub issuer: Option<String>,
-    /// Required `aud` of a token, if any.
-    pub audience: Option<String>,
-    /// The keys that sign tokens; none: one is generated as `auth.key` in the data directory, `kid` `local`, all scopes.
-    pub keys: Vec<AuthKey>,
-    /// A file with an HMAC key (`kid` `local`, all scopes) instead of the generated one (`--auth-key`).
-    pub key_file: Option<PathBuf>,
+section! {
+    /// Whom to believe.
+    Auth as "auth" {
+        /// Required `iss` of a token, if any.
+        issuer: Option<String> = None, Bound::OptionalText { example: "https://login.example.net" },
+            "tokens of another system signed with the same key are refused";
+        /// Required `aud` of a token, if any.
+        audience: Option<String> = None, Bound::OptionalText { example: "rollcall" },
+            "tokens meant for another service are refused";
+        /// The keys that sign tokens; none: one is generated as `auth.key` in the data directory, `kid` `local`, all scopes.
+        keys: Vec<AuthKey> = Vec::new(), Bound::Keys,
+            "a `kid` names one key, and a token without `kid` must not be tried against several";
+        /// A file with an HMAC key (`kid` `local`, all scopes) instead of the generated one (`--auth-key`).
+        key_file: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/auth.key" },
+            "nodes of one cluster share the key";
+    }
 }
 
 /// One key that signs tokens.
@@ -147,111 +171,96 @@ pub enum Scope {
     Admin,
 }
 
-/// How presence behaves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Presence {
-    /// How long a WebSocket's session survives its connection, ms.
-    pub grace_ms: u64,
-    /// How long an HTTP session lives without a heartbeat, ms.
-    pub session_ttl_ms: u64,
-    /// How often clients are told to send a heartbeat, ms.
-    pub heartbeat_ms: u64,
-    /// How often a WebSocket is pinged, ms.
-    pub ping_interval_ms: u64,
-    /// How often a busy connection is written to at most, ms.
-    pub flush_ms: u64,
-    /// Whom a presence is shown to.
-    pub visibility: Visibility,
-}
-
-impl Default for Presence {
-    fn default() -> Self {
-        Self {
-            grace_ms: 15_000,
-            session_ttl_ms: 90_000,
-            heartbeat_ms: 30_000,
-            ping_interval_ms: 20_000,
-            flush_ms: 20,
-            visibility: Visibility::Contacts,
-        }
+section! {
+    /// How presence behaves.
+    Presence as "presence" {
+        /// How long a WebSocket's session survives its connection, ms.
+        grace_ms: u64 = 15_000, Bound::Integer { min: 0, max: 3_600_000, unit: "ms" },
+            "a tunnel or a change of network should not show as offline; a closed lid should";
+        /// How long an HTTP session lives without a heartbeat, ms.
+        session_ttl_ms: u64 = 90_000, Bound::Integer { min: 100, max: 86_400_000, unit: "ms" },
+            "two heartbeats may be lost; must be more than twice `presence.heartbeat_ms`";
+        /// How often clients are told to send a heartbeat, ms; unless set, a third of a `presence.session_ttl_ms` that is shorter than 90000.
+        heartbeat_ms: u64 = 30_000, Bound::Integer { min: 20, max: 43_200_000, unit: "ms" },
+            "a heartbeat costs a mobile client its radio";
+        /// How often a WebSocket is pinged, ms; silent for twice that plus 5 s is dead.
+        ping_interval_ms: u64 = 20_000, Bound::Integer { min: 50, max: 3_600_000, unit: "ms" },
+            "shorter than the idle time-out of common proxies (60 s) and mobile networks (30 s)";
+        /// How often a busy connection is written to at most, ms.
+        flush_ms: u64 = 20, Bound::Integer { min: 0, max: 10_000, unit: "ms" },
+            "in bursts it divides the socket writes; nobody sees 20 ms";
+        /// Whom a presence is shown to.
+        visibility: Visibility = Visibility::Contacts, Bound::OneOf(&["contacts", "everyone"]),
+            "seen by nobody unless asked for";
     }
 }
 
-/// How the cluster behaves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Cluster {
-    /// Partitions, fixed when the cluster is made.
-    pub partitions: u16,
-    /// Replicas a partition, one or three.
-    pub replication: u8,
-    /// Raft's heartbeat, ms.
-    pub heartbeat_ms: u64,
-    /// Raft's shortest election timeout, ms; the longest is twice that.
-    pub election_ms: u64,
-    /// Nodes to join; none: found a cluster of one.
-    pub join: Vec<String>,
-    /// The key that nodes prove membership with; `cluster.key` in the data directory if absent.
-    pub key_file: Option<PathBuf>,
-}
-
-impl Default for Cluster {
-    fn default() -> Self {
-        Self { partitions: 32, replication: 3, heartbeat_ms: 200, election_ms: 600, join: Vec::new(), key_file: None }
+section! {
+    /// How the cluster behaves.
+    Cluster as "cluster" {
+        /// Partitions, fixed when the cluster is made.
+        partitions: u16 = 32, Bound::Integer { min: 1, max: limits::PARTITIONS_MAX as u64, unit: "" },
+            "idle cost grows with each, and a node can lead none that does not exist: 32 feed ten nodes";
+        /// Replicas a partition, one or three.
+        replication: u8 = 3, Bound::OneOfIntegers(&[1, 3]),
+            "three survive the loss of any one; two would survive none";
+        /// Raft's heartbeat, ms.
+        heartbeat_ms: u64 = 200, Bound::Integer { min: 10, max: 10_000, unit: "ms" },
+            "idle cost falls with it, failover takes longer with it";
+        /// Raft's shortest election timeout, ms; the longest is twice that.
+        election_ms: u64 = 600, Bound::Integer { min: 30, max: 60_000, unit: "ms" },
+            "two heartbeats may be lost; must be at least three times `cluster.heartbeat_ms`";
+        /// Nodes to join; none: found a cluster of one.
+        join: Vec<String> = Vec::new(), Bound::Addresses,
+            "a node with this never founds a cluster";
+        /// The key that nodes prove membership with; `cluster.key` in the data directory if absent.
+        key_file: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/cluster.key" },
+            "nodes of one cluster share the key";
     }
 }
 
-/// What is bounded, and where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Contacts a user.
-    pub contacts: u32,
-    /// Blocks a user.
-    pub blocks: u32,
-    /// Live sessions a user.
-    pub sessions: u32,
-    /// Connections a user on one node.
-    pub connections_per_user: u32,
-    /// Connections a node.
-    pub connections: u32,
-    /// Explicit watches a connection.
-    pub watches: u32,
-    /// History entries kept a user.
-    pub history_entries: u32,
-    /// Writes in flight a partition; more are answered 503.
-    pub writes_in_flight: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            contacts: limits::CONTACTS_MAX,
-            blocks: limits::BLOCKS_MAX,
-            sessions: limits::SESSIONS_MAX,
-            connections_per_user: 64,
-            connections: 1_000_000,
-            watches: limits::WATCHES_MAX,
-            history_entries: limits::HISTORY_MAX_ENTRIES,
-            writes_in_flight: 4_096,
-        }
+section! {
+    /// What is bounded, and where.
+    Limits as "limits" {
+        /// Contacts a user.
+        contacts: u32 = limits::CONTACTS_MAX, Bound::Integer { min: 1, max: 100_000, unit: "" },
+            "each connection of the user watches all of them";
+        /// Blocks a user.
+        blocks: u32 = limits::BLOCKS_MAX, Bound::Integer { min: 1, max: 100_000, unit: "" },
+            "they are read whenever a watch is checked";
+        /// Live sessions a user.
+        sessions: u32 = limits::SESSIONS_MAX, Bound::Integer { min: 1, max: 256, unit: "" },
+            "all of them stand in the user's record, which every change rewrites";
+        /// Connections a user on one node.
+        connections_per_user: u32 = 64, Bound::Integer { min: 1, max: 100_000, unit: "" },
+            "one user's tabs must not take the node";
+        /// Connections a node.
+        connections: u32 = 1_000_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
+            "memory: up to 20 KiB each with 44 friends watched";
+        /// Explicit watches a connection.
+        watches: u32 = limits::WATCHES_MAX, Bound::Integer { min: 1, max: 100_000, unit: "" },
+            "a connection holds one pending state for each";
+        /// History entries kept a user.
+        history_entries: u32 = limits::HISTORY_MAX_ENTRIES, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "what one flapping user may hold on disk";
+        /// Writes in flight a partition; more are answered 503.
+        writes_in_flight: u32 = 4_096, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "about one second of what a disk takes; beyond it waiting helps nobody";
+        /// Pages of the store kept in memory, bytes.
+        store_cache_bytes: u64 = 16 * 1_024 * 1_024, Bound::Integer { min: 1_048_576, max: 68_719_476_736, unit: "bytes" },
+            "an empty node stays below 100 MiB; more pays where many offline users are read";
     }
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Text for people, JSON for machines.
-    pub format: LogFormat,
-    /// What is logged, as `tracing` filters are written.
-    pub filter: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "warn,rollcall=info".into() }
+section! {
+    /// What is logged, and how.
+    Log as "log" {
+        /// Text for people, JSON for machines.
+        format: LogFormat = LogFormat::Text, Bound::OneOf(&["text", "json"]),
+            "a newcomer reads it first";
+        /// What is logged, as `tracing` filters are written.
+        filter: String = "warn,openraft=error,rollcall=info".into(), Bound::Text,
+            "our own milestones, and others' troubles; openraft warns of every election";
     }
 }
 

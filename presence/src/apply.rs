@@ -63,7 +63,8 @@ pub fn apply(
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
-    if let (Some(key), false) = (&command.key, outcome.deleted) {
+    if let Some(key) = &command.key {
+        // A deletion's own key outlives the user: repeated late, it must spare one who has returned.
         keys.remember(key, now, outcome.answer.clone());
         outcome.keys_changed = true;
     }
@@ -149,9 +150,11 @@ fn settle(
 
 /// Keeps the ledger's counts.
 fn count(ledger: &mut Ledger, before: Option<&UserRecord>, after: Option<&UserRecord>) {
-    let alive = |r: Option<&UserRecord>| r.is_some_and(|r| !r.sessions.is_empty());
+    let sessions = |r: Option<&UserRecord>| r.map_or(0, |r| r.sessions.len() as u64);
+    let alive = |r: Option<&UserRecord>| sessions(r) > 0;
     ledger.users = ledger.users + u64::from(after.is_some()) - u64::from(before.is_some());
     ledger.online = ledger.online + u64::from(alive(after)) - u64::from(alive(before));
+    ledger.sessions = ledger.sessions + sessions(after) - sessions(before);
 }
 
 /// One command's work on one user, before it is known whether it takes effect.

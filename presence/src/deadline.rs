@@ -58,6 +58,12 @@ impl<K: Ord + Clone> Deadlines<K> {
         due
     }
 
+    /// The caller's `now` in the time that deadlines are kept in: pauses do not count.
+    #[must_use]
+    pub fn own_time(&self, now: u64) -> u64 {
+        now.saturating_sub(self.shift_ms)
+    }
+
     /// How many deadlines are set.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -14,6 +14,8 @@ pub struct Ledger {
     pub users: u64,
     /// Users with a live session.
     pub online: u64,
+    /// Live sessions.
+    pub sessions: u64,
 }
 
 impl Ledger {

@@ -174,7 +174,7 @@ pub struct Outcome {
     pub record_changed: bool,
     /// Whether the key table changed and has to be stored.
     pub keys_changed: bool,
-    /// Whether every row of the user is to be removed.
+    /// Whether every row of the user is to be removed, before what else changed is stored: the deletion's own key stays.
     pub deleted: bool,
     /// Sessions that ended with it.
     pub ended: Vec<SessionId>,

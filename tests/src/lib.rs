@@ -1,1 +1,25 @@
-//! rollcall-tests
+//! Black-box tests of the program `rollcall`: what its users see, judged by the contract and nothing else.
+//!
+//! This library starts and stops real nodes, speaks HTTP and WebSocket to them, and waits for conditions with deadlines.
+//! It promises that nothing outlives a test run: no process, no directory. The tests stand in `tests/`, a file a subject.
+#![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
+
+mod client;
+mod judge;
+mod output;
+mod program;
+mod raw;
+mod reaper;
+mod server;
+mod socket;
+mod token;
+mod wait;
+
+pub use client::{Client, Reply, befriend};
+pub use output::Output;
+pub use program::{Piped, program};
+pub use raw::exchange;
+pub use server::{Launch, Refusal, Server};
+pub use socket::{Ended, Event, RefusedHandshake, Socket};
+pub use token::{Claims, now_ms, now_s};
+pub use wait::{DEADLINE, eventually, eventually_within};

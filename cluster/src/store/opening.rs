@@ -173,7 +173,7 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
 /// New files must be found again after a power cut.
 fn sync_directories(path: &Path, store: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    for folder in [Some(store), Some(path), parent].into_iter().flatten() {
+    for folder in [store, path].into_iter().chain(parent) {
         std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(())

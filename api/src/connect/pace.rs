@@ -1,0 +1,118 @@
+//! When a connection has to do something by itself: ping, notice death, notice an expired token, send again.
+//!
+//! One timer serves all four; it is only moved when something comes due earlier than it stands.
+
+use crate::{api::now_ms, stall::STALL_MAX};
+use rollcall_presence::UnixMs;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Silence that is dead, beyond two pings. Contract, section 8.
+const DEAD_SLACK: Duration = Duration::from_secs(5);
+
+/// What came due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing but the pause between two sendings.
+    Nothing,
+    /// The client is to be asked for a sign of life.
+    Ping,
+    /// The client has been silent for too long.
+    Dead,
+    /// The token's time is over.
+    Expired,
+}
+
+/// The times of one connection.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    timer: Pin<Box<Sleep>>,
+    ping_every: Duration,
+    flush_every: Duration,
+    ping_at: Instant,
+    heard_at: Instant,
+    rests_until: Instant,
+    expires_at: UnixMs,
+}
+
+impl Pace {
+    pub(crate) fn new(ping_every: Duration, flush_every: Duration, expires_at: UnixMs) -> Self {
+        let now = Instant::now();
+        let ping_at = now + ping_every;
+        let timer = Box::pin(sleep_until(ping_at));
+        let mut pace = Self { timer, ping_every, flush_every, ping_at, heard_at: now, rests_until: now, expires_at };
+        pace.arm();
+        pace
+    }
+
+    /// The client gave a sign of life.
+    pub(crate) fn heard(&mut self) {
+        self.heard_at = Instant::now();
+    }
+
+    /// Changes were sent; the next ones have to wait a little, so that a busy connection is written to less often.
+    pub(crate) fn sent(&mut self) {
+        self.rests_until = Instant::now() + self.flush_every;
+    }
+
+    /// Whether changes may be sent now.
+    pub(crate) fn may_send(&self) -> bool {
+        Instant::now() >= self.rests_until
+    }
+
+    /// Something waits for the end of the pause.
+    pub(crate) fn resume(&mut self) {
+        self.no_later_than(self.rests_until);
+    }
+
+    /// The token was replaced.
+    pub(crate) fn expires(&mut self, at: UnixMs) {
+        self.expires_at = at;
+        self.arm();
+    }
+
+    /// Ready when anything may have come due.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.as_mut().poll(cx)
+    }
+
+    /// What came due; sets the timer for what comes next.
+    pub(crate) fn take(&mut self) -> Due {
+        let now = Instant::now();
+        let due = if now_ms() >= self.expires_at {
+            Due::Expired
+        } else if now >= self.dead_at() {
+            Due::Dead
+        } else if now >= self.ping_at {
+            self.ping_at = now + self.ping_every;
+            Due::Ping
+        } else {
+            Due::Nothing
+        };
+        self.timer.as_mut().reset(self.ping_at);
+        self.arm();
+        due
+    }
+
+    fn dead_at(&self) -> Instant {
+        self.heard_at + self.ping_every * 2 + DEAD_SLACK
+    }
+
+    fn arm(&mut self) {
+        // The wall clock may jump; looked at anew every ping, a token never outlives its time by more than that.
+        let left = Duration::from_millis(self.expires_at.saturating_sub(now_ms())).min(STALL_MAX.max(self.ping_every));
+        self.no_later_than(Instant::now() + left);
+        self.no_later_than(self.ping_at);
+        self.no_later_than(self.dead_at());
+    }
+
+    fn no_later_than(&mut self, at: Instant) {
+        if at < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(at);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Signs of life of a user's sessions, and what happens when there are none.
+//!
+//! A heartbeat only moves a number in memory; the timer that was set goes off as it was, and is set again if life was heard
+//! of meanwhile. Times are those of the partition's deadlines, in which a pause of this process does not count.
+
+use super::{
+    partition::Due,
+    user_actor::{Then, UserMsg, UserState},
+};
+use ractor::{ActorProcessingErr, ActorRef};
+use rollcall_presence::{EndCause, Intent, Session, SessionId, SessionKind, UnixMs};
+
+/// The last sign of life of a session.
+#[derive(Debug)]
+pub(super) struct Heard {
+    session: SessionId,
+    own_ms: u64,
+    unix_ms: UnixMs,
+}
+
+impl UserState {
+    pub(super) fn due(&mut self, myself: &ActorRef<UserMsg>, due: Due) -> Result<(), ActorProcessingErr> {
+        let intent = match &due {
+            Due::Setting => match self.record.setting.expires_at {
+                Some(at) if at <= self.partition.clock.unix_ms() => Intent::ExpireStatus { expires_at: at },
+                _ => {
+                    self.partition.time_setting(&self.user, &self.record);
+                    return Ok(());
+                }
+            },
+            Due::Session(id) => match self.silent(id) {
+                Some(intent) => intent,
+                None => return Ok(()),
+            },
+        };
+        self.propose(myself, intent, None, Then::Again(due))
+    }
+
+    /// The end of a session that fell silent; otherwise its timer is set again, if it needs one.
+    fn silent(&mut self, id: &SessionId) -> Option<Intent> {
+        let session = self.record.session(id)?.clone();
+        let heard = self.heard.iter().find(|h| h.session == *id);
+        let heard_at = heard.map_or(session.heard_at, |h| h.unix_ms.max(session.heard_at));
+        if session.kind == SessionKind::WebSocket {
+            // Timed here only when its node was gone; resumed meanwhile, its new node judges it.
+            if session.holder.as_ref().is_some_and(|h| self.partition.nodes.is_live(h)) {
+                return None;
+            }
+        } else if let Some(heard) = heard {
+            let now = self.partition.clock.monotonic_ms();
+            let silent_at = heard.own_ms + self.partition.rules.session_ttl_ms;
+            let own_now = self.partition.deadlines.lock().own_time(now);
+            if own_now < silent_at {
+                let key = (self.user.clone(), Due::Session(id.clone()));
+                self.partition.deadlines.lock().set(key, now + (silent_at - own_now));
+                return None;
+            }
+        }
+        let attachment = (session.kind == SessionKind::WebSocket).then_some(session.attachment);
+        Some(Intent::EndSession { session: session.id, attachment, cause: EndCause::Expired, heard_at })
+    }
+
+    /// A sign of life of `session`, now or when told.
+    pub(super) fn hear(&mut self, session: &SessionId, at: Option<UnixMs>) {
+        if self.record.session(session).is_none() {
+            return;
+        }
+        let own_ms = self.partition.deadlines.lock().own_time(self.partition.clock.monotonic_ms());
+        let unix_ms = at.unwrap_or_else(|| self.partition.clock.unix_ms());
+        match self.heard.iter_mut().find(|h| h.session == *session) {
+            Some(heard) => {
+                heard.own_ms = own_ms;
+                heard.unix_ms = heard.unix_ms.max(unix_ms);
+            }
+            None => self.heard.push(Heard { session: session.clone(), own_ms, unix_ms }),
+        }
+    }
+
+    /// Sets the timer of an HTTP session to a full TTL from now.
+    pub(super) fn time_session(&self, session: &Session) {
+        let key = (self.user.clone(), Due::Session(session.id.clone()));
+        let mut deadlines = self.partition.deadlines.lock();
+        match session.kind {
+            SessionKind::Http => {
+                deadlines.set(key, self.partition.clock.monotonic_ms() + self.partition.rules.session_ttl_ms);
+            }
+            SessionKind::WebSocket => deadlines.clear(&key),
+        }
+    }
+
+    pub(super) fn sessions(&self) -> Vec<(Session, UnixMs)> {
+        let last = |s: &Session| {
+            let heard = self.heard.iter().find(|h| h.session == s.id);
+            heard.map_or(s.heard_at, |h| h.unix_ms.max(s.heard_at))
+        };
+        self.record.sessions.iter().map(|s| (s.clone(), last(s))).collect()
+    }
+
+    /// Brings timers and signs of life in line with the record, which has just changed.
+    pub(super) fn time_sessions(&mut self, ended: &[SessionId]) {
+        self.heard.retain(|h| !ended.contains(&h.session));
+        for session in ended {
+            self.partition.deadlines.lock().clear(&(self.user.clone(), Due::Session(session.clone())));
+        }
+        for session in self.record.sessions.clone() {
+            if !self.heard.iter().any(|h| h.session == session.id) {
+                self.hear(&session.id, Some(session.heard_at));
+                self.time_session(&session);
+            }
+        }
+    }
+
+    pub(super) fn again(&self, due: Due) {
+        let at = self.partition.clock.monotonic_ms() + crate::bounds::DUE_AGAIN_MS;
+        self.partition.deadlines.lock().set((self.user.clone(), due), at);
+    }
+}

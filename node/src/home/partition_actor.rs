@@ -1,0 +1,161 @@
+//! The actor of a partition: supervises its users' actors, takes leadership up and lays it down, and turns deadlines into
+//! messages.
+
+use super::{
+    partition::{Due, HomePartition},
+    user_actor::UserMsg,
+};
+use crate::bounds::{DUE_AGAIN_MS, DUE_PER_TICK};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rollcall_cluster::{ReadError, Role};
+use rollcall_presence::{SessionKind, UserId, UserRecord};
+use std::sync::Arc;
+
+/// Users read at once when a home takes over: a few milliseconds of reading.
+const RECOVERED_AT_ONCE: usize = 256;
+
+/// What a partition's actor is told.
+#[derive(Debug)]
+pub enum PartitionMsg {
+    /// The role of this node in the partition changed.
+    Role(Role),
+    /// Deadlines came due.
+    Due(Vec<(UserId, Due)>),
+}
+
+/// The actor of a partition.
+pub struct PartitionActor;
+
+impl Actor for PartitionActor {
+    type Msg = PartitionMsg;
+    type State = Arc<HomePartition>;
+    type Arguments = Arc<HomePartition>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<PartitionMsg>,
+        partition: Arc<HomePartition>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        partition.supervised_by(myself.clone());
+        let mut role = partition.role_changes();
+        role.mark_changed();
+        tokio::spawn(async move {
+            while role.changed().await.is_ok() {
+                let now = role.borrow_and_update().clone();
+                if myself.send_message(PartitionMsg::Role(now)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(partition)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<PartitionMsg>,
+        message: PartitionMsg,
+        partition: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PartitionMsg::Role(Role::Home { term }) => {
+                tracing::debug!(partition = %partition.id(), term, "home of the partition");
+                if let Err(error) = partition.recover().await {
+                    tracing::error!(partition = %partition.id(), %error, "live sessions could not be read");
+                }
+            }
+            PartitionMsg::Role(Role::Follower { leader }) => {
+                tracing::debug!(partition = %partition.id(), ?leader, "not the home of the partition");
+                partition.retire();
+            }
+            PartitionMsg::Due(due) => partition.come_due(due),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<PartitionMsg>,
+        event: SupervisionEvent,
+        partition: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        // A user's actor that stops by itself has left the table before; only a failure leaves a hole there.
+        if let SupervisionEvent::ActorFailed(who, error) = event {
+            tracing::error!(partition = %partition.id(), %error, "a user's actor failed and is started again");
+            partition.restart(who.get_id());
+        }
+        Ok(())
+    }
+}
+
+impl HomePartition {
+    /// Lets time pass: to be called every [`TICK_MS`](crate::bounds::TICK_MS), whether or not anything is due.
+    pub fn tick(&self) {
+        let due = self.deadlines.lock().tick(self.clock.monotonic_ms(), DUE_PER_TICK);
+        if !due.is_empty()
+            && let Some(actor) = self.supervisor()
+            && actor.send_message(PartitionMsg::Due(due)).is_err()
+        {
+            tracing::error!(partition = %self.id(), "the partition's actor is gone");
+        }
+    }
+
+    /// Tells users' actors what came due.
+    fn come_due(self: &Arc<Self>, due: Vec<(UserId, Due)>) {
+        for (user, due) in due {
+            if self.send(&user, UserMsg::Due(due.clone())).is_err() {
+                // Its mailbox is full or it is being started again: it comes due once more.
+                let again = self.clock.monotonic_ms() + DUE_AGAIN_MS;
+                self.deadlines.lock().set((user, due), again);
+            }
+        }
+    }
+
+    /// Rebuilds the timers from the store: one full TTL for every HTTP session, one grace for every WebSocket's session
+    /// whose node is gone.
+    async fn recover(&self) -> Result<(), ReadError> {
+        let mut after: Option<UserId> = None;
+        loop {
+            let users = self.group.read(|view| {
+                view.live_users(after.as_ref(), RECOVERED_AT_ONCE)?
+                    .into_iter()
+                    .map(|user| Ok((view.record(&user)?, user)))
+                    .collect::<Result<Vec<(Option<UserRecord>, UserId)>, ReadError>>()
+            })?;
+            for (record, user) in &users {
+                if let Some(record) = record {
+                    self.recover_user(user, record);
+                }
+            }
+            match users.into_iter().next_back() {
+                Some((_, last)) => after = Some(last),
+                None => return Ok(()),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn recover_user(&self, user: &UserId, record: &UserRecord) {
+        let now = self.clock.monotonic_ms();
+        for session in &record.sessions {
+            let due = match session.kind {
+                SessionKind::Http => now + self.rules.session_ttl_ms,
+                SessionKind::WebSocket if session.holder.as_ref().is_some_and(|h| self.nodes.is_live(h)) => continue,
+                SessionKind::WebSocket => now + self.rules.grace_ms,
+            };
+            self.deadlines.lock().set((user.clone(), Due::Session(session.id.clone())), due);
+        }
+        self.time_setting(user, record);
+    }
+
+    /// Sets or clears the timer of the user's setting.
+    pub(super) fn time_setting(&self, user: &UserId, record: &UserRecord) {
+        let key = (user.clone(), Due::Setting);
+        match record.setting.expires_at {
+            Some(at) => {
+                let in_ms = at.saturating_sub(self.clock.unix_ms());
+                self.deadlines.lock().set(key, self.clock.monotonic_ms().saturating_add(in_ms));
+            }
+            None => self.deadlines.lock().clear(&key),
+        }
+    }
+}

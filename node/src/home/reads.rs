@@ -1,0 +1,135 @@
+//! What a home answers from its store: settings, lists, history, presences, and the halves of who may see whom.
+
+use super::{
+    partition::HomePartition,
+    request::{Granted, HomeError, HomeReply, HomeRequest},
+};
+use rollcall_cluster::{ReadError, View};
+use rollcall_presence::{
+    Holder, ListKind, PublicPresence, UserId, UserRecord, Viewer, limits::CONTACTS_MAX, visibility::subject_allows,
+};
+
+impl From<ReadError> for HomeError {
+    fn from(error: ReadError) -> Self {
+        tracing::error!(%error, "a read failed");
+        Self::Storage
+    }
+}
+
+impl HomePartition {
+    /// Answers a read. Presences say when the lease could not be confirmed; other reads are refused then.
+    pub(super) async fn read(&self, request: HomeRequest) -> Result<HomeReply, HomeError> {
+        match request {
+            HomeRequest::Presences { viewer, subjects } => {
+                let stale = self.confirmed().await.is_err();
+                let presences = self.group.read(|view| self.presences(view, &viewer, &subjects))?;
+                Ok(HomeReply::Presences { presences, stale })
+            }
+            HomeRequest::Subscribe { holder, viewer, subjects } => self.subscribe(&holder, &viewer, &subjects).await,
+            HomeRequest::Status(user) => {
+                let stale = self.confirmed().await.is_err();
+                let record = self.group.read(|view| view.record(&user))?.unwrap_or_else(UserRecord::unknown);
+                let presence = PublicPresence::of(&user, &record);
+                Ok(HomeReply::Status { setting: record.setting, presence, stale })
+            }
+            HomeRequest::Profile { viewer, user } => {
+                self.confirmed().await?;
+                let profile = self
+                    .group
+                    .read(|view| if self.allows(view, &viewer, &user)? { view.profile(&user) } else { Ok(None) })?;
+                Ok(HomeReply::Profile(profile))
+            }
+            other => {
+                self.confirmed().await?;
+                Ok(self.group.read(|view| own(view, other))?)
+            }
+        }
+    }
+
+    async fn subscribe(&self, holder: &Holder, viewer: &Viewer, subjects: &[UserId]) -> Result<HomeReply, HomeError> {
+        let stale = self.confirmed().await.is_err();
+        // Registered before it is read, so that whatever is applied after the read is published to the node.
+        if !self.watching.add(holder, subjects) {
+            return Err(HomeError::Busy);
+        }
+        let (grants, revision) = self.group.read(|view| {
+            let grants: Result<Vec<Granted>, ReadError> = subjects
+                .iter()
+                .map(|subject| {
+                    let presence = presence(view, subject)?;
+                    Ok(Granted { allowed: self.allows(view, viewer, subject)?, presence })
+                })
+                .collect();
+            (grants, view.ledger().revision)
+        });
+        Ok(HomeReply::Subscribed { grants: grants?, revision, stale })
+    }
+
+    fn presences(&self, view: &View<'_>, viewer: &Viewer, of: &[UserId]) -> Result<Vec<PublicPresence>, ReadError> {
+        of.iter()
+            .map(|user| {
+                // Both are read whatever the decision is, so that a refusal takes as long as a grant.
+                let presence = presence(view, user)?;
+                let allowed = self.allows(view, viewer, user)?;
+                Ok(if allowed { presence } else { PublicPresence::never_seen(user.clone()) })
+            })
+            .collect()
+    }
+
+    /// The subject's half of the decision.
+    fn allows(&self, view: &View<'_>, viewer: &Viewer, subject: &UserId) -> Result<bool, ReadError> {
+        let listed = view.added_at(subject, ListKind::Contacts, &viewer.user)?.is_some();
+        let blocked = view.added_at(subject, ListKind::Blocks, &viewer.user)?.is_some();
+        Ok(subject_allows(self.rules.visibility, subject, viewer, listed, blocked))
+    }
+
+    /// The user's contacts, each with whether the user blocks it.
+    pub(super) fn contacts(&self, user: &UserId) -> Result<HomeReply, HomeError> {
+        let (contacts, revision) = self.group.read(|view| {
+            let contacts: Result<Vec<(UserId, bool)>, ReadError> =
+                view.list(user, ListKind::Contacts, None, CONTACTS_READ_MAX).and_then(|all| {
+                    all.into_iter()
+                        .map(|(other, _)| {
+                            let blocked = view.added_at(user, ListKind::Blocks, &other)?.is_some();
+                            Ok((other, blocked))
+                        })
+                        .collect()
+                });
+            (contacts, view.ledger().revision)
+        });
+        Ok(HomeReply::Contacts { contacts: contacts?, revision })
+    }
+}
+
+/// Most contacts read at once: more than any configured capacity allows in practice.
+const CONTACTS_READ_MAX: usize = 20 * CONTACTS_MAX as usize;
+
+fn presence(view: &View<'_>, user: &UserId) -> Result<PublicPresence, ReadError> {
+    Ok(match view.record(user)? {
+        Some(record) => PublicPresence::of(user, &record),
+        None => PublicPresence::never_seen(user.clone()),
+    })
+}
+
+/// What a user reads of itself.
+fn own(view: &View<'_>, request: HomeRequest) -> Result<HomeReply, ReadError> {
+    Ok(match request {
+        HomeRequest::Vet { viewer, subjects } => {
+            let blocked: Result<Vec<bool>, ReadError> = subjects
+                .iter()
+                .map(|subject| Ok(view.added_at(&viewer, ListKind::Blocks, subject)?.is_some()))
+                .collect();
+            HomeReply::Vetted { blocked: blocked?, revision: view.ledger().revision }
+        }
+        HomeRequest::Privacy(user) => {
+            HomeReply::Privacy(view.record(&user)?.map(|record| record.privacy).unwrap_or_default())
+        }
+        HomeRequest::List { user, list, after, limit } => {
+            HomeReply::List(view.list(&user, list, after.as_ref(), limit as usize)?)
+        }
+        HomeRequest::History { user, from, to, before, limit } => {
+            HomeReply::History(view.history(&user, from, to, before, limit as usize)?)
+        }
+        _ => HomeReply::Done,
+    })
+}

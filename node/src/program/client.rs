@@ -1,0 +1,216 @@
+//! The HTTP side of a client command.
+//!
+//! Owns the server's address, the credentials and the reading of problems. Relies on `reqwest`. Promises errors that say
+//! to a person what to do: start a server, name a key, ask for another scope.
+
+use super::{
+    command_line::ClientOptions,
+    token::{MINTED_TTL, MintError, Minter},
+};
+use reqwest::{Method, StatusCode, Url};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long any one request may take: the server answers within seconds, or 503.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long reaching the server may take.
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Whom a service token of this program is made out to; it stands in no list and is never online.
+const SERVICE_USER: &str = "rollcall-program";
+
+/// Why a request had no good answer. A write may have taken effect only where the variant says so.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("{0:?} is not the address of a server: it looks like http://127.0.0.1:7700")]
+    Address(String),
+    /// Nothing was sent.
+    #[error("no server answers at {url}: is it running? (`rollcall` starts one; --url or ROLLCALL_URL name another)")]
+    Unreachable { url: String },
+    /// A write may have taken effect.
+    #[error("the server at {url} did not finish its answer: {source}")]
+    CutOff { url: String, source: reqwest::Error },
+    /// Nothing was touched.
+    #[error(
+        "the server does not believe this token (401: {detail}): use the key of that server (--auth-key FILE, by default \
+         ./rollcall-data/auth.key), or a token that has not expired"
+    )]
+    Unauthenticated { detail: String },
+    /// The server says what was touched: nothing, but for 500 and 503.
+    #[error("the server refused ({status} {code}): {detail}")]
+    Refused { status: u16, code: String, detail: String },
+    /// A write may have taken effect.
+    #[error("the answer from {url} is none of Rollcall's: {detail}")]
+    Foreign { url: String, detail: String },
+    /// Nothing was sent.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+}
+
+/// An answer of RFC 9457.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Problem {
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) detail: String,
+}
+
+/// Where tokens come from.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    /// They are minted as needed.
+    Key(Box<Minter>),
+    /// There is this one.
+    Token(String),
+}
+
+impl Credentials {
+    /// The credentials that `options` name.
+    pub(crate) fn of(options: &ClientOptions) -> Result<Self, MintError> {
+        match &options.token {
+            Some(token) => Ok(Self::Token(token.clone())),
+            None => Ok(Self::Key(Box::new(Minter::read(options.auth_key.as_deref())?))),
+        }
+    }
+
+    /// A token to act for every user.
+    pub(crate) fn service(&self) -> Result<String, MintError> {
+        self.token(SERVICE_USER, "service", MINTED_TTL)
+    }
+
+    /// A token for the cluster endpoints.
+    pub(crate) fn admin(&self) -> Result<String, MintError> {
+        self.token(SERVICE_USER, "admin", MINTED_TTL)
+    }
+
+    /// A token of `user` with `scope`, good for `ttl` if it is minted.
+    pub(crate) fn token(&self, user: &str, scope: &str, ttl: Duration) -> Result<String, MintError> {
+        match self {
+            Self::Key(minter) => minter.mint(user, scope, ttl),
+            Self::Token(token) => Ok(token.clone()),
+        }
+    }
+
+    /// Whether tokens can be made out to anybody.
+    pub(crate) fn mints(&self) -> bool {
+        matches!(self, Self::Key(_))
+    }
+}
+
+/// Reads the address of a server.
+pub(crate) fn address(text: &str) -> Result<Url, ClientError> {
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(url),
+        _ => Err(ClientError::Address(text.into())),
+    }
+}
+
+/// A server over HTTP.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: Url,
+}
+
+impl Client {
+    pub(crate) fn new(url: Url) -> Result<Self, ClientError> {
+        let built =
+            reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).timeout(REQUEST_MAX).tcp_nodelay(true);
+        let http = built.build().map_err(|source| ClientError::CutOff { url: url.to_string(), source })?;
+        Ok(Self { http, url })
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The answer to a GET, as text.
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Result<String, ClientError> {
+        self.call(Method::GET, token, path, None::<&()>).await
+    }
+
+    /// The answer to a POST of `body`, as text.
+    pub(crate) async fn post(&self, token: &str, path: &str, body: &impl Serialize) -> Result<String, ClientError> {
+        self.call(Method::POST, token, path, Some(body)).await
+    }
+
+    /// Makes `others` contacts of `user`, in calls as large as the contract allows.
+    pub(crate) async fn add_contacts(&self, token: &str, user: &str, others: &[&str]) -> Result<(), ClientError> {
+        #[derive(Serialize)]
+        struct Changes<'a> {
+            add: &'a [&'a str],
+        }
+        for add in others.chunks(rollcall_presence::limits::LIST_CHANGE_MAX_IDS) {
+            self.post(token, &format!("/v1/users/{user}/contacts"), &Changes { add }).await?;
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        token: &str,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<String, ClientError> {
+        let url = format!("{}{path}", self.url.as_str().trim_end_matches('/'));
+        let mut request = self.http.request(method, url).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let failed = |source: reqwest::Error| match source.is_connect() {
+            true => ClientError::Unreachable { url: self.url.to_string() },
+            false => ClientError::CutOff { url: self.url.to_string(), source },
+        };
+        let answer = request.send().await.map_err(failed)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(failed)?;
+        if status.is_success() { Ok(text) } else { Err(refused(&self.url, status.as_u16(), &text)) }
+    }
+}
+
+/// The error that an answer other than 2xx stands for.
+pub(crate) fn refused(url: &Url, status: u16, body: &str) -> ClientError {
+    match serde_json::from_str::<Problem>(body) {
+        Ok(problem) if status == StatusCode::UNAUTHORIZED.as_u16() => {
+            ClientError::Unauthenticated { detail: problem.detail }
+        }
+        Ok(problem) => ClientError::Refused { status, code: problem.code, detail: problem.detail },
+        Err(_) => ClientError::Foreign { url: url.to_string(), detail: format!("status {status} without a problem") },
+    }
+}
+
+/// Reads an answer of the server at `url`.
+pub(crate) fn read<'a, T: Deserialize<'a>>(url: &Url, text: &'a str) -> Result<T, ClientError> {
+    serde_json::from_str(text).map_err(|e| ClientError::Foreign { url: url.to_string(), detail: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_http_addresses_are_taken() {
+        assert!(address("http://127.0.0.1:7700").is_ok());
+        for bad in ["127.0.0.1:7700", "https://a", "", "http://"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_401_says_which_key_is_meant() {
+        let url = address("http://127.0.0.1:1").unwrap();
+        let body = r#"{"type":"x","title":"x","status":401,"detail":"expired","code":"unauthenticated"}"#;
+        let said = refused(&url, 401, body).to_string();
+        assert!(said.contains("--auth-key") && said.contains("expired"), "{said}");
+        assert!(matches!(refused(&url, 502, "<html>"), ClientError::Foreign { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_unreachable() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = Client::new(address(&format!("http://{free}")).unwrap()).unwrap();
+        let error = client.get("t", "/v1/users/a/presence").await.err().unwrap();
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The program `rollcall`: its commands, and how each ends.
+//!
+//! Owns the command line, the client commands and the exit codes: 0 a clean stop, 2 bad usage or configuration, 1 anything
+//! else. Relies on the server only through the contract, as any client would.
+
+mod backoff;
+mod client;
+mod command_line;
+mod configuration;
+mod connect;
+mod follower;
+mod frame;
+mod open_files;
+mod replay;
+mod socket;
+mod status;
+mod stop;
+mod terminal;
+mod token;
+mod watch;
+
+use clap::Parser as _;
+use command_line::{Command, CommandLine};
+use connect::note;
+use std::{fmt::Display, process::ExitCode};
+
+/// Exit code of bad usage or configuration. Contract, section 11.
+const USAGE: u8 = 2;
+/// Exit code of anything else that went wrong. Contract, section 11.
+const FAILED: u8 = 1;
+
+/// How a command ended, when not well: what to say, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: Option<String>,
+}
+
+impl Failure {
+    /// The command was asked for wrongly.
+    fn usage(error: impl Display) -> Self {
+        Self { code: USAGE, message: Some(error.to_string()) }
+    }
+
+    /// The command could not do what was asked.
+    fn failed(error: impl Display) -> Self {
+        Self { code: FAILED, message: Some(error.to_string()) }
+    }
+
+    /// Standard output is gone. A closed pipe is no news: whoever read it has had enough.
+    fn output(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self { code: FAILED, message: None },
+            _ => Self::failed(format!("standard output: {error}")),
+        }
+    }
+}
+
+macro_rules! fails {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::failed(error)
+            }
+        })*
+    };
+}
+
+fails!(
+    client::ClientError,
+    connect::ConnectError,
+    replay::ReplayError,
+    socket::SocketError,
+    token::MintError,
+    watch::WatchError
+);
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    let outcome = match line.command {
+        None => serve(&line.serve),
+        Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Token(options)) => token::print(&options),
+        Some(Command::Config(options)) => configuration::print(&options),
+        Some(Command::Status(options)) => wait_for(status::run(&options)),
+        Some(Command::Connect(options)) => wait_for(connect::run(&options)),
+        Some(Command::Watch(options)) => wait_for(watch::run(&options)),
+        Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(|faultless| match faultless {
+            true => Ok(()),
+            false => Err(Failure { code: FAILED, message: None }),
+        }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message {
+                note(&format!("rollcall: {message}"));
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Serves a node until it is told to stop.
+fn serve(options: &command_line::ServeOptions) -> Result<(), Failure> {
+    let loaded = configuration::load(options).map_err(Failure::usage)?;
+    crate::logging::begin(&loaded.settings.log).map_err(Failure::usage)?;
+    wait_for(async {
+        crate::serve::run(loaded.settings).await.map_err(|error| {
+            let code = if error.is_configuration() { USAGE } else { FAILED };
+            Failure { code, message: Some(error.to_string()) }
+        })
+    })
+}
+
+/// Runs a client command on a runtime of its own.
+fn wait_for<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    let outcome = runtime.block_on(command);
+    // The thread that reads standard input may wait for a line that never comes.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,317 @@
+//! A node from start to stop: keys, store, groups, actors, API; and back in the opposite order.
+
+use crate::{
+    bounds::TICK_MS,
+    clock::{Clock, SystemClock},
+    home::{
+        fanout::Fanout,
+        partition::{HomePartition, HomeRules},
+        partition_actor::PartitionActor,
+    },
+    homes::{Homes, NoPeers},
+    key_file::{self, KeyFileError},
+    local_nodes::LocalNodes,
+    node::Node,
+    service::NodeService,
+    sockets::{Sockets, registry::ConnectionLimits},
+    status::ClusterView,
+    welcome::Welcome,
+};
+use ractor::Actor;
+use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
+use rollcall_cluster::{Cluster, Options, Role, StartError};
+use rollcall_config::Settings;
+use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+
+/// How long clients have to leave after they were told that the node stops, ms.
+const LEAVE_MS: u64 = 3_000;
+/// How long a starting node waits for its partitions' homes before it says where it listens, ms: a few elections.
+const HOMES_WAIT_MS: u64 = 10_000;
+/// Clients of a stopping node come back spread over this time, ms.
+const RETURN_SPREAD_MS: u64 = 1_000;
+
+/// Why a node does not serve. Nothing of what it acknowledged before is touched.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The name in the settings cannot be a node's.
+    #[error("node.name: {0}")]
+    Name(#[from] InvalidId),
+    /// A node that joins never founds a cluster, and this version serves clusters of one node only.
+    #[error("cluster.join names {0}: this version serves clusters of one node; leave it out to found one")]
+    Join(String),
+    /// The data directory cannot be made.
+    #[error("data directory {path}: {source}")]
+    DataDir {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key file cannot be read or made.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The keys that sign tokens are not usable.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store or its groups do not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The actors do not start.
+    #[error("the actors do not start: {0}")]
+    Actors(#[from] ractor::SpawnErr),
+    /// The system does not give signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+impl ServeError {
+    /// Whether the settings are at fault: the program then exits with 2.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Join(_) | Self::Keys(_))
+    }
+}
+
+/// Serves until a signal asks for the end. Prints where it listens.
+///
+/// # Errors
+/// [`ServeError`]: it did not come to serve.
+pub async fn run(settings: Settings) -> Result<(), ServeError> {
+    let mut stop = signals().map_err(ServeError::Signals)?;
+    let started = tokio::select! {
+        started = start(settings) => started?,
+        _ = stop.changed() => return Ok(()),
+    };
+    tokio::select! {
+        () = started.served() => {}
+        _ = stop.changed() => {}
+    }
+    started.stop().await;
+    Ok(())
+}
+
+/// A node that serves.
+pub struct Started {
+    http: String,
+    node: Arc<Node>,
+    cluster: Arc<Cluster>,
+    actors: Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>,
+    stopping: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Starts a node: it serves on return.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn start(settings: Settings) -> Result<Started, ServeError> {
+    let name = NodeName::new(&settings.node.name)?;
+    if !settings.cluster.join.is_empty() {
+        return Err(ServeError::Join(settings.cluster.join.join(", ")));
+    }
+    let data_dir = settings.node.data_dir.clone();
+    std::fs::create_dir_all(&data_dir)
+        .map_err(|source| ServeError::DataDir { path: data_dir.display().to_string(), source })?;
+    let local = local_key(&settings, &data_dir)?;
+    let keys = Arc::new(Keys::load(&settings.auth, local.as_deref())?);
+    let listener = listen(&settings.http.listen).await?;
+    let ops = match &settings.http.ops_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let http = listener.local_addr().map_or_else(|_| settings.http.listen.clone(), |a| a.to_string());
+
+    let fanout = Arc::new(Fanout::default());
+    let cluster = Cluster::start(options(&settings, name.clone()), fanout.clone()).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let holder = Holder { node: name, generation: cluster.identity().generation };
+    let limits = ConnectionLimits { node: settings.limits.connections, user: settings.limits.connections_per_user };
+    let sockets = Sockets::new(holder, limits);
+    let (homes, actors) = homes(&settings, &cluster, &fanout, &sockets, &clock).await?;
+    let node =
+        Arc::new(Node { clock, presence: settings.presence.clone(), limits: settings.limits.clone(), homes, sockets });
+    let advertised = settings.http.advertise.clone().unwrap_or_else(|| http.clone());
+    let peer = settings.peer.advertise.clone().unwrap_or_else(|| settings.peer.listen.clone());
+    let view = ClusterView::new(cluster.clone(), settings.cluster.replication, advertised, peer);
+    let api = Api::new(ApiOptions {
+        http: settings.http.clone(),
+        presence: settings.presence.clone(),
+        limits: settings.limits.clone(),
+        service: Arc::new(NodeService::new(node.clone(), view)),
+        keys,
+        connections: Connections::default(),
+    });
+    let (stopping, stopped) = watch::channel(false);
+    let mut tasks = vec![tokio::spawn(tick(node.clone(), stopped.clone()))];
+    if let Some(ops) = ops {
+        tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
+    }
+    tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
+    homes_found(&node).await;
+    Welcome { http: &http, settings: &settings }.print();
+    Ok(Started { http, node, cluster, actors, stopping, tasks })
+}
+
+impl Started {
+    /// Where it listens for clients.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Returns when the API has ended by itself, which it should not.
+    async fn served(&self) {
+        let ended = |task: &tokio::task::JoinHandle<()>| task.is_finished();
+        while !self.tasks.iter().any(ended) {
+            tokio::time::sleep(Duration::from_millis(LEAVE_MS)).await;
+        }
+        tracing::error!("a part of the node ended by itself; stopping");
+    }
+
+    /// Stops: clients are told to go and come back, then actors, groups and the store end.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.stopping.send_replace(true);
+        self.node.sockets.goodbye_all(GoodbyeReason::Drain, crate::token::jitter(RETURN_SPREAD_MS));
+        let left = async {
+            while !self.node.sockets.is_empty() {
+                tokio::time::sleep(Duration::from_millis(TICK_MS)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(LEAVE_MS), left).await.is_err() {
+            tracing::warn!(connections = self.node.sockets.len(), "connections that did not leave are cut");
+        }
+        for actor in &self.actors {
+            actor.stop(None);
+        }
+        for task in self.tasks {
+            task.abort();
+        }
+        self.cluster.stop().await;
+    }
+}
+
+/// The generated HMAC key, unless the settings name others.
+fn local_key(settings: &Settings, data_dir: &Path) -> Result<Option<Vec<u8>>, KeyFileError> {
+    key_file::read_or_make(&settings.cluster.key_file.clone().unwrap_or_else(|| data_dir.join("cluster.key")))?;
+    match &settings.auth.key_file {
+        Some(file) => key_file::read(file).map(Some),
+        None if settings.auth.keys.is_empty() => key_file::read_or_make(&data_dir.join("auth.key")).map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+    let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
+    let resolved = resolved.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    rollcall_api::bind(resolved).map_err(failed)
+}
+
+fn options(settings: &Settings, node: NodeName) -> Options {
+    Options {
+        data_dir: settings.node.data_dir.clone(),
+        node,
+        partitions: settings.cluster.partitions,
+        heartbeat_ms: settings.cluster.heartbeat_ms,
+        election_ms: settings.cluster.election_ms,
+        policy: Policy {
+            contacts_max: settings.limits.contacts,
+            blocks_max: settings.limits.blocks,
+            sessions_max: settings.limits.sessions,
+            history_max: settings.limits.history_entries,
+        },
+        writes_in_flight: settings.limits.writes_in_flight as usize,
+        cache_bytes: settings.limits.store_cache_bytes,
+    }
+}
+
+type PartitionActors = Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>;
+
+/// The home side of every partition, each with its actor.
+async fn homes(
+    settings: &Settings,
+    cluster: &Arc<Cluster>,
+    fanout: &Fanout,
+    sockets: &Arc<Sockets>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<Homes>, PartitionActors), ServeError> {
+    let rules = HomeRules {
+        visibility: settings.presence.visibility,
+        session_ttl_ms: settings.presence.session_ttl_ms,
+        grace_ms: settings.presence.grace_ms,
+    };
+    let nodes = Arc::new(LocalNodes::new(sockets.clone()));
+    let partitions: Vec<Arc<HomePartition>> = (0..cluster.partitions())
+        .map(|p| HomePartition::new(cluster.partition(PartitionId(p)).clone(), rules, clock.clone(), nodes.clone()))
+        .collect();
+    fanout.begin(partitions.clone());
+    let mut actors = Vec::with_capacity(partitions.len());
+    for partition in &partitions {
+        let (actor, _) = PartitionActor::spawn(None, PartitionActor, partition.clone()).await?;
+        actors.push(actor);
+    }
+    Ok((Homes::new(partitions, Arc::new(NoPeers)), actors))
+}
+
+/// Waits until every partition has a home, so that what the welcome proposes to try works; not for ever: a node that waits for others
+/// says where it listens all the same.
+async fn homes_found(node: &Node) {
+    let found = async {
+        for partition in node.homes.partitions() {
+            let known = |role: &Role| !matches!(role, Role::Follower { leader: None });
+            // A group that has ended has no home to wait for.
+            let _ = partition.group().role().wait_for(known).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(HOMES_WAIT_MS), found).await.is_err() {
+        tracing::warn!("some partitions have no home yet");
+    }
+}
+
+/// Lets time pass for every partition.
+async fn tick(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => node.homes.partitions().iter().for_each(|p| p.tick()),
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Changes once SIGTERM or SIGINT has come.
+fn signals() -> io::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (told, hears) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = told.send(true);
+    });
+    Ok(hears)
+}

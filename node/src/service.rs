@@ -1,0 +1,278 @@
+//! The presence service of a node, as the API sees it: every call goes to the homes of the users it concerns.
+
+use crate::{
+    bounds::{END_RETRY_MS, RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
+    home::request::{ConnectionAt, HomeError, HomeReply, HomeRequest, SessionWanted},
+    node::Node,
+    sockets::{LiveConnection, outbox::Outbox},
+    status::ClusterView,
+    token,
+};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use rollcall_api::{
+    service::{
+        ConnectRequest, Connection, HistoryQuery, LiveSession, NewSession, Page, PresenceService, Seen, ServiceError,
+        Welcome,
+    },
+    wire::{ClusterStatus, Located},
+};
+use rollcall_cluster::Role;
+use rollcall_presence::{
+    Activity, Answer, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile, PublicPresence,
+    RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// The service of one node.
+pub struct NodeService {
+    node: Arc<Node>,
+    view: ClusterView,
+}
+
+impl NodeService {
+    /// The service of `node`; `view` knows what an operator asks.
+    #[must_use]
+    pub fn new(node: Arc<Node>, view: ClusterView) -> Self {
+        Self { node, view }
+    }
+
+    async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, ServiceError> {
+        Ok(self.node.homes.ask(user, request).await?)
+    }
+
+    /// Presences by the subjects' halves alone, in the order asked.
+    async fn subjects(&self, viewer: &Viewer, users: &[UserId]) -> Result<Vec<Seen>, ServiceError> {
+        let mut by_partition: BTreeMap<PartitionId, Vec<usize>> = BTreeMap::new();
+        for (index, user) in users.iter().enumerate() {
+            by_partition.entry(self.node.homes.partition_of(user)).or_default().push(index);
+        }
+        let asked = by_partition.values().flat_map(|of| of.chunks(SUBJECTS_PER_REQUEST)).map(|of| async move {
+            let subjects: Vec<UserId> = of.iter().map(|i| users[*i].clone()).collect();
+            let first = subjects[0].clone();
+            match self.ask(&first, HomeRequest::Presences { viewer: viewer.clone(), subjects }).await? {
+                HomeReply::Presences { presences, stale } => Ok((of, presences, stale)),
+                _ => Err(ServiceError::Internal),
+            }
+        });
+        let mut seen: Vec<Option<Seen>> = vec![None; users.len()];
+        for (of, presences, stale) in try_join_all(asked).await? {
+            for (index, presence) in of.iter().zip(presences) {
+                seen[*index] = Some(Seen { presence, stale });
+            }
+        }
+        seen.into_iter().collect::<Option<Vec<Seen>>>().ok_or(ServiceError::Internal)
+    }
+}
+
+/// What is shown where the viewer's half forbids it; as stale as the rest.
+fn masked(viewer: &Viewer, blocked: bool, seen: Seen) -> Seen {
+    if viewer_allows(&seen.presence.user, viewer, blocked) {
+        return seen;
+    }
+    Seen { presence: PublicPresence::never_seen(seen.presence.user), stale: seen.stale }
+}
+
+#[async_trait]
+impl PresenceService for NodeService {
+    async fn write(&self, user: &UserId, intent: Intent, key: Option<RequestKey>) -> Result<Answer, ServiceError> {
+        tracing::trace!(target: "rollcall::path", hop = "presence service");
+        match self.ask(user, HomeRequest::Write { user: user.clone(), intent, key }).await? {
+            HomeReply::Written(answer) => Ok(answer),
+            _ => Err(ServiceError::Internal),
+        }
+    }
+
+    async fn heartbeat(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        activity: Option<Activity>,
+        key: Option<RequestKey>,
+    ) -> Result<(), ServiceError> {
+        let (user, session) = (user.clone(), session.clone());
+        self.ask(&user.clone(), HomeRequest::Heartbeat { user, session, activity, key }).await?;
+        Ok(())
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<LiveSession>, ServiceError> {
+        let HomeReply::Sessions(sessions) = self.ask(user, HomeRequest::Sessions(user.clone())).await? else {
+            return Err(ServiceError::Internal);
+        };
+        let live = |(session, last_heartbeat): (rollcall_presence::Session, UnixMs)| LiveSession {
+            session: session.id,
+            device: session.device,
+            activity: session.activity,
+            kind: session.kind,
+            opened: session.opened_at,
+            last_heartbeat,
+        };
+        Ok(sessions.into_iter().map(live).collect())
+    }
+
+    async fn status(&self, user: &UserId) -> Result<(Setting, Seen), ServiceError> {
+        match self.ask(user, HomeRequest::Status(user.clone())).await? {
+            HomeReply::Status { setting, presence, stale } => Ok((setting, Seen { presence, stale })),
+            _ => Err(ServiceError::Internal),
+        }
+    }
+
+    async fn list(
+        &self,
+        user: &UserId,
+        list: ListKind,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<(UserId, UnixMs), UserId>, ServiceError> {
+        let one_more = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+        let request = HomeRequest::List { user: user.clone(), list, after, limit: one_more };
+        let HomeReply::List(mut items) = self.ask(user, request).await? else { return Err(ServiceError::Internal) };
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|(other, _)| other.clone()) } else { None };
+        Ok(Page { items, next })
+    }
+
+    async fn privacy(&self, user: &UserId) -> Result<Privacy, ServiceError> {
+        match self.ask(user, HomeRequest::Privacy(user.clone())).await? {
+            HomeReply::Privacy(privacy) => Ok(privacy),
+            _ => Err(ServiceError::Internal),
+        }
+    }
+
+    async fn profile(&self, viewer: &Viewer, user: &UserId) -> Result<Profile, ServiceError> {
+        let (vetted, _) = self.node.vet(viewer, vec![user.clone()]).await?;
+        let blocked = vetted.first().is_none_or(|(_, blocked)| *blocked);
+        let request = HomeRequest::Profile { viewer: viewer.clone(), user: user.clone() };
+        match self.ask(user, request).await? {
+            HomeReply::Profile(Some(profile)) if viewer_allows(user, viewer, blocked) => Ok(profile),
+            HomeReply::Profile(_) => Ok(Profile::empty()),
+            _ => Err(ServiceError::Internal),
+        }
+    }
+
+    async fn presences(&self, viewer: &Viewer, users: &[UserId]) -> Result<Vec<Seen>, ServiceError> {
+        let vetting = self.node.vet(viewer, users.to_vec());
+        let ((vetted, _), seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
+        Ok(seen.into_iter().zip(vetted).map(|(seen, (_, blocked))| masked(viewer, blocked, seen)).collect())
+    }
+
+    async fn history(&self, user: &UserId, query: HistoryQuery) -> Result<Page<HistoryEntry, u64>, ServiceError> {
+        let request = HomeRequest::History {
+            user: user.clone(),
+            from: query.from,
+            to: query.to,
+            before: query.before,
+            limit: u32::try_from(query.limit + 1).unwrap_or(u32::MAX),
+        };
+        let HomeReply::History(mut items) = self.ask(user, request).await? else { return Err(ServiceError::Internal) };
+        let more = items.len() > query.limit;
+        items.truncate(query.limit);
+        let next = if more { items.last().map(|entry| entry.seq) } else { None };
+        Ok(Page { items, next })
+    }
+
+    async fn connect(&self, request: ConnectRequest) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
+        let outbox = Outbox::new(request.viewer);
+        let at = self.node.sockets.admit(&outbox)?;
+        // In a task of its own: a client that gives up in the middle leaves nothing half open.
+        let connecting = tokio::spawn(connect(self.node.clone(), outbox, at, request.session));
+        let (welcome, connection) = connecting.await.map_err(|_| ServiceError::Internal)??;
+        Ok((welcome, connection))
+    }
+
+    async fn cluster_status(&self) -> ClusterStatus {
+        self.view.status(&self.node).await
+    }
+
+    async fn locate(&self, user: &UserId) -> Located {
+        self.view.locate(&self.node, user)
+    }
+
+    async fn drain(&self, node: &NodeName) -> Result<(), ServiceError> {
+        self.view.known(node)?;
+        Err(ServiceError::Conflict("this cluster has one node: there is nowhere to move to".into()))
+    }
+
+    async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
+        self.view.known(node)?;
+        Err(ServiceError::Conflict("the node holds the last replica of every partition".into()))
+    }
+
+    async fn ready(&self) -> Result<(), &'static str> {
+        let led = self.node.homes.partitions().iter().all(|p| !matches!(p.role(), Role::Follower { leader: None }));
+        if led { Ok(()) } else { Err("some partitions have no home yet") }
+    }
+}
+
+/// Opens or takes over the session at the home. When the outcome is not known, the client is told so, and the opening is
+/// repeated until it is known: so that a session that did open ends like any other that was lost.
+async fn connect(
+    node: Arc<Node>,
+    outbox: Arc<Outbox>,
+    at: ConnectionAt,
+    session: Option<NewSession>,
+) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
+    let user = outbox.viewer().user.clone();
+    let minted = token::mint().map_err(|_| ServiceError::Internal)?;
+    let offered = session.as_ref().and_then(|new| new.resume.clone());
+    let wanted = session.map(|new| SessionWanted {
+        session: minted.session.clone(),
+        device: new.device,
+        resume_hash: token::hash(&minted.resume),
+        resume: new.resume.as_deref().map(token::hash),
+    });
+    let request = HomeRequest::Connect { user: user.clone(), at: at.clone(), wanted };
+    match node.homes.ask(&user, request.clone()).await {
+        Ok(reply) => {
+            let (session, resumed, connection) = connected(&node, &at, outbox, reply)?;
+            // A session keeps its token for life: the home knows only its hash, the client that resumed knows it.
+            let token = if resumed { offered } else { Some(minted.resume) };
+            let resume = session.as_ref().and(token);
+            Ok((Welcome { session, resumed, node: node.sockets.holder().node.clone(), resume }, connection))
+        }
+        Err(HomeError::Unknown) => {
+            tokio::spawn(settle_unknown(node, outbox, at, request));
+            let why = "the session may have opened; it ends by itself if so";
+            Err(ServiceError::Unavailable { why, after_ms: RETRY_AFTER_MS })
+        }
+        Err(error) => {
+            node.sockets.forget(at.number);
+            Err(error.into())
+        }
+    }
+}
+
+/// Repeats an opening of unknown outcome until the home has answered, and lets go of what it opened.
+async fn settle_unknown(node: Arc<Node>, outbox: Arc<Outbox>, at: ConnectionAt, request: HomeRequest) {
+    let user = outbox.viewer().user.clone();
+    loop {
+        tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
+        match node.homes.ask(&user, request.clone()).await {
+            Ok(reply) => return drop(connected(&node, &at, outbox, reply)),
+            Err(HomeError::Refused(_)) => return node.sockets.forget(at.number),
+            Err(HomeError::Busy | HomeError::NoHome | HomeError::Unknown | HomeError::Storage) => {}
+        }
+    }
+}
+
+type Served = (Option<SessionId>, bool, Box<dyn Connection>);
+
+/// Makes a connection of what the home answered.
+fn connected(
+    node: &Arc<Node>,
+    at: &ConnectionAt,
+    outbox: Arc<Outbox>,
+    reply: HomeReply,
+) -> Result<Served, ServiceError> {
+    let HomeReply::Connected { session, resumed } = reply else {
+        node.sockets.forget(at.number);
+        return Err(ServiceError::Internal);
+    };
+    let held = session.map(|s| (s.id, s.attachment));
+    if let Some((session, attachment)) = held.clone() {
+        node.sockets.has_session(at.number, session, attachment);
+    }
+    let connection = LiveConnection::new(node.clone(), at.clone(), outbox, held.clone());
+    Ok((held.map(|(session, _)| session), resumed, Box::new(connection)))
+}

@@ -1,0 +1,208 @@
+//! One served connection: its session's life, its watches, and the future that follows its user's contacts.
+//!
+//! The node that holds the socket owns the session's life: it repeats the session's ending until the home has answered. A
+//! connection that is dropped without a word counts as lost now.
+
+use super::outbox::{Follow, Outbox, Pending};
+use crate::{
+    bounds::END_RETRY_MS,
+    home::request::{ConnectionAt, HomeError, HomeReply, HomeRequest},
+    node::Node,
+};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use rollcall_api::{
+    service::{Connection, Delivery, Ending, ServiceError},
+    wire::EncodedPresence,
+};
+use rollcall_presence::{Activity, EndCause, Intent, SessionId, UnixMs, UserId};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How often a session's home is told of signs of life: `last_seen` loses at most that when this node dies.
+const HEARD_EVERY_MS: u64 = 10_000;
+
+/// A connection that this node serves.
+pub struct LiveConnection {
+    node: Arc<Node>,
+    at: ConnectionAt,
+    outbox: Arc<Outbox>,
+    session: Option<(SessionId, u32)>,
+    told_at: UnixMs,
+    following: Option<BoxFuture<'static, ()>>,
+    parted: bool,
+}
+
+impl LiveConnection {
+    /// Serves what the home has connected.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        at: ConnectionAt,
+        outbox: Arc<Outbox>,
+        session: Option<(SessionId, u32)>,
+    ) -> Self {
+        let told_at = node.clock.unix_ms();
+        Self { node, at, outbox, session, told_at, following: None, parted: false }
+    }
+
+    fn user(&self) -> &UserId {
+        &self.outbox.viewer().user
+    }
+
+    /// Goes on following contacts that came or went.
+    fn follow_on(&mut self, cx: &mut Context<'_>) {
+        if let Some(following) = &mut self.following
+            && following.as_mut().poll(cx).is_ready()
+        {
+            self.following = None;
+        }
+    }
+
+    /// Ends this connection's part in everything, once.
+    fn part(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.parted, true) {
+            return;
+        }
+        self.following = None;
+        self.node.unwatch_all(&self.outbox);
+        self.node.sockets.forget(self.at.number);
+        let user = self.user().clone();
+        self.node.homes.tell(&user, HomeRequest::Disconnect { user: user.clone(), at: self.at.clone() });
+        let (Some((session, attachment)), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        runtime.spawn(end_session(self.node.clone(), user, session, attachment, ending));
+    }
+}
+
+/// Ends a session now or after its grace, repeating it until the home has answered.
+async fn end_session(node: Arc<Node>, user: UserId, session: SessionId, attachment: u32, ending: Ending) {
+    let (cause, heard_at) = match ending {
+        Ending::Closed => (EndCause::Closed, node.clock.unix_ms()),
+        Ending::Lost { heard_at } => {
+            tokio::time::sleep(Duration::from_millis(node.presence.grace_ms)).await;
+            (EndCause::Expired, heard_at)
+        }
+    };
+    loop {
+        let intent = Intent::EndSession { session: session.clone(), attachment: Some(attachment), cause, heard_at };
+        let request = HomeRequest::Write { user: user.clone(), intent, key: None };
+        match node.homes.ask(&user, request).await {
+            Ok(_) | Err(HomeError::Refused(_)) => return,
+            Err(HomeError::Busy | HomeError::NoHome | HomeError::Unknown | HomeError::Storage) => {
+                tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+/// Watches contacts that came and forgets those that went; repeated until the homes have answered.
+async fn follow(node: Arc<Node>, outbox: Arc<Outbox>, changes: BTreeMap<UserId, Follow>) {
+    let mut unwatched = Vec::new();
+    let mut added: BTreeMap<u64, Vec<(UserId, bool)>> = BTreeMap::new();
+    for (user, change) in changes {
+        match change {
+            Follow::Added { blocked, revision } => added.entry(revision).or_default().push((user, blocked)),
+            Follow::Removed => {
+                if node.unwatch(&outbox, &user, false) {
+                    unwatched.push(user);
+                }
+            }
+        }
+    }
+    if !unwatched.is_empty() {
+        outbox.tell_unwatched(unwatched);
+    }
+    for (revision, contacts) in added {
+        while node.watch(&outbox, &contacts, revision, false).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
+        }
+        outbox.begin(contacts.iter().map(|(user, _)| user));
+    }
+}
+
+#[async_trait]
+impl Connection for LiveConnection {
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
+        loop {
+            self.follow_on(cx);
+            match self.outbox.poll(cx, self.following.is_none()) {
+                Poll::Ready(Pending::Delivery(delivery)) => return Poll::Ready(delivery),
+                Poll::Ready(Pending::Follows(changes)) => {
+                    self.following = Some(Box::pin(follow(self.node.clone(), self.outbox.clone(), changes)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.follow_on(cx);
+        self.outbox.poll_pending(cx, self.following.is_none())
+    }
+
+    async fn watch(&mut self, users: Vec<(UserId, Option<u64>)>) -> Result<Vec<Arc<EncodedPresence>>, ServiceError> {
+        let max = self.node.limits.watches;
+        if self.outbox.explicit_with(users.iter().map(|(user, _)| user)) > max {
+            return Err(ServiceError::LimitExceeded { what: "watches", max: u64::from(max) });
+        }
+        let subjects = users.iter().map(|(user, _)| user.clone()).collect();
+        let (vetted, revision) = self.node.vet(self.outbox.viewer(), subjects).await?;
+        self.node.watch(&self.outbox, &vetted, revision, true).await?;
+        Ok(self.outbox.snapshot(&users))
+    }
+
+    async fn contacts_snapshot(&mut self) -> Result<Vec<Arc<EncodedPresence>>, ServiceError> {
+        let user = self.user().clone();
+        let request = HomeRequest::Follow { user: user.clone(), at: self.at.clone() };
+        let HomeReply::Contacts { contacts, revision } = self.node.homes.ask(&user, request).await? else {
+            return Err(ServiceError::Internal);
+        };
+        self.node.sockets.has_followed(self.at.number);
+        self.node.watch(&self.outbox, &contacts, revision, false).await?;
+        let users: Vec<(UserId, Option<u64>)> = contacts.into_iter().map(|(user, _)| (user, None)).collect();
+        Ok(self.outbox.snapshot(&users))
+    }
+
+    async fn unwatch(&mut self, users: Vec<UserId>) -> Result<(), ServiceError> {
+        for user in &users {
+            self.node.unwatch(&self.outbox, user, true);
+        }
+        Ok(())
+    }
+
+    async fn activity(&mut self, activity: Activity) -> Result<(), ServiceError> {
+        let Some((session, _)) = &self.session else { return Err(ServiceError::UnknownSession) };
+        let user = self.user().clone();
+        let intent = Intent::SetActivity { session: session.clone(), activity };
+        self.node.homes.ask(&user, HomeRequest::Write { user: user.clone(), intent, key: None }).await?;
+        Ok(())
+    }
+
+    fn heard(&mut self, at: UnixMs) {
+        if at.saturating_sub(self.told_at) < HEARD_EVERY_MS {
+            return;
+        }
+        self.told_at = at;
+        if let Some((session, _)) = &self.session {
+            let (user, session) = (self.user().clone(), session.clone());
+            self.node.homes.tell(&user, HomeRequest::Heard { user: user.clone(), session, at });
+        }
+    }
+
+    async fn close(mut self: Box<Self>, ending: Ending) {
+        self.part(ending);
+    }
+}
+
+impl Drop for LiveConnection {
+    fn drop(&mut self) {
+        let heard_at = self.node.clock.unix_ms();
+        self.part(Ending::Lost { heard_at });
+    }
+}

@@ -1,0 +1,212 @@
+//! The connections of this node by number, and what homes tell them.
+
+use super::{
+    outbox::{Follow, Outbox},
+    subject::Subjects,
+};
+use crate::home::request::{ConnectionAt, NodeNote};
+use parking_lot::Mutex;
+use rollcall_api::service::{GoodbyeReason, ServiceError};
+use rollcall_presence::{Holder, SessionId, UserId};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// How many connections this node serves at most.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// On this node.
+    pub node: u32,
+    /// Of one user on this node.
+    pub user: u32,
+}
+
+/// A connection as the registry knows it.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// Its pending side.
+    pub outbox: Arc<Outbox>,
+    /// Its session and attachment, if it has one.
+    pub session: Option<(SessionId, u32)>,
+    /// Whether its user's contact changes are followed.
+    pub follows: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_number: HashMap<u64, Registered>,
+    by_user: HashMap<UserId, Vec<u64>>,
+}
+
+/// Everything of this node that has to do with sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    holder: Holder,
+    limits: ConnectionLimits,
+    next: AtomicU64,
+    table: Mutex<Table>,
+    subjects: Subjects,
+}
+
+impl Sockets {
+    /// No connections yet on `holder`, this node.
+    #[must_use]
+    pub fn new(holder: Holder, limits: ConnectionLimits) -> Arc<Self> {
+        Arc::new(Self {
+            holder,
+            limits,
+            next: AtomicU64::new(1),
+            table: Mutex::default(),
+            subjects: Subjects::default(),
+        })
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Whom this node's connections watch.
+    #[must_use]
+    pub fn subjects(&self) -> &Subjects {
+        &self.subjects
+    }
+
+    /// Admits a connection and gives it its number.
+    ///
+    /// # Errors
+    /// `LimitExceeded` when the user has, `Unavailable` when the node has as many as it may; nothing changed.
+    pub fn admit(&self, outbox: &Arc<Outbox>) -> Result<ConnectionAt, ServiceError> {
+        let mut table = self.table.lock();
+        if table.by_number.len() >= self.limits.node as usize {
+            let why = "this node serves as many connections as it may";
+            return Err(ServiceError::Unavailable { why, after_ms: crate::bounds::RETRY_AFTER_MS });
+        }
+        let user = &outbox.viewer().user;
+        let max = self.limits.user;
+        if table.by_user.get(user).is_some_and(|of| of.len() >= max as usize) {
+            return Err(ServiceError::LimitExceeded { what: "connections", max: u64::from(max) });
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        table.by_user.entry(user.clone()).or_default().push(number);
+        table.by_number.insert(number, Registered { outbox: outbox.clone(), session: None, follows: false });
+        Ok(ConnectionAt { holder: self.holder.clone(), number })
+    }
+
+    /// Remembers the session of a connection.
+    pub fn has_session(&self, number: u64, session: SessionId, attachment: u32) {
+        if let Some(of) = self.table.lock().by_number.get_mut(&number) {
+            of.session = Some((session, attachment));
+        }
+    }
+
+    /// Remembers that a connection follows its user's contacts.
+    pub fn has_followed(&self, number: u64) {
+        if let Some(of) = self.table.lock().by_number.get_mut(&number) {
+            of.follows = true;
+        }
+    }
+
+    /// Forgets a connection.
+    pub fn forget(&self, number: u64) {
+        let mut table = self.table.lock();
+        let Some(gone) = table.by_number.remove(&number) else { return };
+        let user = &gone.outbox.viewer().user;
+        if let Some(of) = table.by_user.get_mut(user) {
+            of.retain(|n| *n != number);
+            if of.is_empty() {
+                table.by_user.remove(user);
+            }
+        }
+    }
+
+    /// The connections of a user, as their home has to know them.
+    #[must_use]
+    pub fn of_user(&self, user: &UserId) -> Vec<(ConnectionAt, Registered)> {
+        let table = self.table.lock();
+        let numbers = table.by_user.get(user).map_or(&[][..], Vec::as_slice);
+        numbers
+            .iter()
+            .filter_map(|n| {
+                Some((ConnectionAt { holder: self.holder.clone(), number: *n }, table.by_number.get(n)?.clone()))
+            })
+            .collect()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.lock().by_number.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says goodbye to every connection.
+    pub fn goodbye_all(&self, reason: GoodbyeReason, after_ms: impl Fn() -> u64) {
+        let outboxes: Vec<Arc<Outbox>> = self.table.lock().by_number.values().map(|r| r.outbox.clone()).collect();
+        for outbox in outboxes {
+            outbox.goodbye(reason, after_ms());
+        }
+    }
+
+    fn outbox(&self, number: u64) -> Option<Arc<Outbox>> {
+        self.table.lock().by_number.get(&number).map(|r| r.outbox.clone())
+    }
+
+    /// Takes what a home tells this node.
+    pub fn take(&self, note: NodeNote) {
+        match note {
+            NodeNote::Presence { presence, revision } => {
+                if let Some(subject) = self.subjects.get(&presence.user) {
+                    subject.publish(&presence, revision, false);
+                }
+            }
+            NodeNote::SubjectDecides { subject, viewers, revision } => {
+                if let Some(subject) = self.subjects.get(&subject) {
+                    let viewers: HashMap<UserId, bool> = viewers.into_iter().collect();
+                    subject.decide(revision, |outbox| {
+                        if outbox.viewer().service { None } else { viewers.get(&outbox.viewer().user).copied() }
+                    });
+                }
+            }
+            NodeNote::SubjectForgotten { subject: user, allowed, revision } => {
+                if let Some(subject) = self.subjects.get(&user) {
+                    subject.decide(revision, |outbox| {
+                        let own = outbox.viewer().service || outbox.viewer().user == user;
+                        (!own).then_some(allowed)
+                    });
+                }
+            }
+            NodeNote::ViewerDecides { number, subjects, revision } => {
+                if let Some(outbox) = self.outbox(number).filter(|o| !o.viewer().service) {
+                    for (subject, allowed) in subjects {
+                        outbox.viewer_decides(&subject, allowed, revision);
+                    }
+                }
+            }
+            NodeNote::Follow { number, added, removed, revision } => {
+                if let Some(outbox) = self.outbox(number) {
+                    let added = added.into_iter().map(|(u, blocked)| (u, Follow::Added { blocked, revision }));
+                    outbox.follow(removed.into_iter().map(|u| (u, Follow::Removed)).chain(added));
+                }
+            }
+            NodeNote::Replaced { number } => self.part(number, GoodbyeReason::Replaced),
+            NodeNote::Revoked { number } => self.part(number, GoodbyeReason::Revoked),
+        }
+    }
+
+    fn part(&self, number: u64, reason: GoodbyeReason) {
+        if let Some(outbox) = self.outbox(number) {
+            outbox.goodbye(reason, 0);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a node says on its terminal once it serves: where it listens and what to try next, spelled as it was started.
+
+use rollcall_config::Settings;
+use std::io::Write;
+
+const DEFAULT_HTTP: &str = "127.0.0.1:7700";
+const DEFAULT_DATA_DIR: &str = "rollcall-data";
+
+/// The words of a node that serves.
+pub struct Welcome<'a> {
+    /// Where it listens for clients.
+    pub http: &'a str,
+    /// Its settings.
+    pub settings: &'a Settings,
+}
+
+impl Welcome<'_> {
+    /// Prints them on standard output; a closed one is no reason to stop.
+    pub fn print(&self) {
+        let mut out = anstream::stdout().lock();
+        let _ = out.write_all(self.text(&started_as()).as_bytes());
+        let _ = out.flush();
+    }
+
+    fn text(&self, program: &str) -> String {
+        let mut options = String::new();
+        if self.http != DEFAULT_HTTP {
+            options.push_str(&format!(" --url http://{}", self.http));
+        }
+        let data_dir = &self.settings.node.data_dir;
+        let key = self.settings.auth.key_file.clone().or_else(|| {
+            let given = data_dir.as_os_str() != DEFAULT_DATA_DIR && data_dir.as_os_str() != "./rollcall-data";
+            given.then(|| data_dir.join("auth.key"))
+        });
+        if let Some(key) = key {
+            options.push_str(&format!(" --auth-key {}", key.display()));
+        }
+        let (name, data, http) = (&self.settings.node.name, data_dir.display(), self.http);
+        format!(
+            "rollcall {version} · node {name} · data in {data}\n\
+             listening on http://{http}\n\n\
+             Try it: two friends, each in a terminal of its own\n  \
+             {program} connect{options} alice bob\n  \
+             {program} connect{options} bob alice\n\n",
+            version = env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
+
+/// How the program was started, as a person would type it again.
+fn started_as() -> String {
+    if std::env::var_os("CARGO").is_some() {
+        let release = if cfg!(debug_assertions) { "" } else { " --release" };
+        return format!("cargo run{release} --");
+    }
+    std::env::args().next().unwrap_or_else(|| "rollcall".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_try_names_only_what_differs_from_the_defaults() {
+        let settings = Settings::default();
+        let text = Welcome { http: DEFAULT_HTTP, settings: &settings }.text("rollcall");
+        assert!(text.contains("listening on http://127.0.0.1:7700\n"), "{text}");
+        assert!(text.contains("  rollcall connect alice bob\n  rollcall connect bob alice\n"), "{text}");
+
+        let mut settings = Settings::default();
+        settings.node.data_dir = "/var/lib/rollcall".into();
+        let text = Welcome { http: "127.0.0.1:9", settings: &settings }.text("./rollcall");
+        let options = "--url http://127.0.0.1:9 --auth-key /var/lib/rollcall/auth.key";
+        assert!(text.contains(&format!("./rollcall connect {options} alice bob")), "{text}");
+    }
+}
