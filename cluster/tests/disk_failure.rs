@@ -6,7 +6,7 @@ mod bench;
 
 use bench::{Bench, DEADLINE, put_status, user};
 use rollcall_cluster::{
-    ProposeError, Role, Surroundings,
+    ProposeError, Role, StartError, Surroundings,
     disk::{Batch, Bytes, Disk, Scan, SledDisk},
 };
 use rollcall_presence::PartitionId;
@@ -95,6 +95,19 @@ async fn a_failed_sync_ends_the_process_and_acknowledges_nothing() {
     assert_eq!(proposed.unwrap_err(), ProposeError::Unknown);
     assert!(reason.unwrap().unwrap().contains("no medium"));
     assert!(reasons.try_recv().is_err(), "it is not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_at_the_start_is_not_taken_for_damage() {
+    let bench = Bench::new(1);
+    bench.start().await.stop().await;
+    let full = Surroundings {
+        disk: Some(Box::new(|_: &Path| Err(io::ErrorKind::StorageFull.into()))),
+        ..Surroundings::default()
+    };
+    let Err(error) = bench.start_within(bench.options(), full).await else { panic!("it started") };
+    assert!(matches!(error, StartError::Io { .. }), "nobody should move the directory away for that: {error}");
+    bench.start().await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
