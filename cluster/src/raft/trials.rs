@@ -295,6 +295,17 @@ async fn a_truncated_tail_is_gone_and_can_be_written_anew() {
     trial.close();
 }
 
+#[tokio::test]
+async fn what_replaces_a_truncated_tail_is_not_durable_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.append(history()).await;
+    trial.log.append(vec![status(61, 1), status(62, 1)], IOFlushed::<TypeConfig>::noop()).await.unwrap();
+    trial.log.truncate_after(Some(id(40))).await.unwrap();
+    assert_eq!(trial.log.durable(), 40, "entries after it would leave memory before they can be read from disk");
+    trial.close();
+}
+
 #[test]
 fn a_header_of_nothing_is_the_default() {
     let dir = tempfile::tempdir().unwrap();
