@@ -14,7 +14,7 @@ use crate::{
         envelope::{self, Kind},
         key,
         ledger::LogLedger,
-        work::{BulkWork, Done, LogWork, SealedEntry, promise},
+        work::{Done, LogWork, SealedEntry, promise},
         writer::Writer,
     },
 };
@@ -326,7 +326,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let kept = ends.recent.split_off(&(upto.index + 1));
             ends.recent = kept;
         }
-        self.writer.queue().bulk(BulkWork::Purge(self.cell.partition, upto));
+        self.writer.queue().log(LogWork::Purge(self.cell.partition, upto));
         Ok(())
     }
 }

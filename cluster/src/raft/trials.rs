@@ -13,10 +13,11 @@ use crate::{
         stream::{Chunk, ChunkSource},
     },
     store::{
+        checks,
         disk::{Disk, SledDisk},
         ledger::StateHeader,
         opening::{self, Expected, Opened},
-        work::LogWork,
+        work::{BulkWork, LogWork},
         writer::Writer,
     },
 };
@@ -304,6 +305,30 @@ async fn what_replaces_a_truncated_tail_is_not_durable_yet() {
     trial.log.truncate_after(Some(id(40))).await.unwrap();
     assert_eq!(trial.log.durable(), 40, "entries after it would leave memory before they can be read from disk");
     trial.close();
+}
+
+/// A crash at this point must find a log that explains its gap.
+#[tokio::test]
+async fn an_entry_behind_an_installed_snapshot_is_never_on_disk_without_the_purge() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut source = Trial::open(dir.path()).await;
+    source.both(history()).await;
+    let snapshot = source.machine.build_snapshot().await.unwrap();
+    let mut target = Trial::open(other.path()).await;
+    target.both(vec![RaftEntry::new_blank(id(0)), status(1, 9)]).await;
+    target.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    // Other groups install too: bulk work waits, a round for each.
+    for n in 0..200u8 {
+        let elsewhere = crate::store::key::state_prefix(PartitionId(9), u32::from(n));
+        target.writer.queue().bulk(BulkWork::Rows(vec![(elsewhere, Some(vec![n]))], Box::new(|| {})));
+    }
+    target.log.purge(id(60)).await.unwrap();
+    target.append(vec![status(61, 1)]).await;
+    let rows = checks::read_described(&*target.disk).unwrap();
+    let log = checks::read_groups(&*target.disk, &rows, 1).unwrap().logs.remove(&PARTITION).unwrap();
+    assert_eq!((log.purged, log.last), (Some(id(60).into()), Some(id(61).into())));
+    source.close();
+    target.close();
 }
 
 #[test]

@@ -252,6 +252,10 @@ impl Rounds {
                 self.truncate(round, partition, after)?;
                 done
             }
+            LogWork::Purge(partition, upto) => {
+                self.give_up(round, partition, upto);
+                return Ok(());
+            }
             LogWork::Describe(key, sealed, done) => {
                 self.describe(&mut round.batch, key, sealed);
                 done
@@ -288,6 +292,18 @@ impl Rounds {
         Ok(())
     }
 
+    /// Entries up to `upto` count no more as soon as the state is durable that far; their rows are removed bit by bit.
+    fn give_up(&mut self, round: &mut Round, partition: PartitionId, upto: StoredLogId) {
+        let target = self.purges.entry(partition).or_insert(upto);
+        *target = (*target).max(upto);
+        if self.may_purge(partition, upto) {
+            let log = self.position.logs.entry(partition).or_default();
+            log.purged = log.purged.max(Some(upto));
+            log.last = log.last.max(log.purged);
+            round.touched.insert(partition);
+        }
+    }
+
     fn state(&mut self, round: &mut Round, work: StateWork) {
         for (key, value) in work.rows {
             round.batch.set(key, value);
@@ -308,10 +324,6 @@ impl Rounds {
                 }
                 round.done.push(done);
                 return Ok(());
-            }
-            Some(BulkWork::Purge(partition, upto)) => {
-                let target = self.purges.entry(partition).or_insert(upto);
-                *target = (*target).max(upto);
             }
             Some(BulkWork::Sweep(from, to, done)) => self.sweeps.push_back((from, to, done)),
             None => {}
