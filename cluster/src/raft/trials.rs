@@ -331,6 +331,21 @@ async fn an_entry_behind_an_installed_snapshot_is_never_on_disk_without_the_purg
     target.close();
 }
 
+#[tokio::test]
+async fn a_writer_that_panics_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { disk, watermark, position, .. } = opened(dir.path());
+    let (fatal, reason) = std::sync::mpsc::channel();
+    let on_fatal = Arc::new(move |reason: &str| fatal.send(reason.to_owned()).unwrap());
+    let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
+    let answered_badly = Box::new(|| panic!("whoever waited cannot be told"));
+    writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), Vec::new(), answered_badly));
+    let reason = reason.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    assert!(reason.contains("panicked"), "{reason}");
+    writer.stop();
+    disk.close();
+}
+
 #[test]
 fn a_header_of_nothing_is_the_default() {
     let dir = tempfile::tempdir().unwrap();

@@ -87,7 +87,8 @@ impl Writer {
         let mut rounds = Rounds { disk, marker, position, purges: BTreeMap::new(), sweeps: VecDeque::new() };
         let (own_queue, own_clock) = (Arc::clone(&queue), Arc::clone(&clock));
         let thread = std::thread::Builder::new().name("rollcall-writer".into()).spawn(move || {
-            if let Err(error) = rounds.run(&own_queue, &own_clock) {
+            let ran = catch_unwind(AssertUnwindSafe(|| rounds.run(&own_queue, &own_clock)));
+            if let Err(error) = ran.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
                 own_queue.kill();
                 own_clock.since_ms.store(0, Ordering::Relaxed);
                 on_fatal(&format!("the disk failed, and what was not acknowledged may be lost: {error}"));
@@ -173,8 +174,7 @@ impl Rounds {
     fn run(&mut self, queue: &Queue, clock: &RoundClock) -> io::Result<()> {
         while let Some(taken) = queue.take(self.has_bulk()) {
             clock.since_ms.store(clock.now_ms() + 1, Ordering::Relaxed);
-            let round = catch_unwind(AssertUnwindSafe(|| self.commit(taken)))
-                .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))?;
+            let round = self.commit(taken)?;
             clock.since_ms.store(0, Ordering::Relaxed);
             clock.rounds.fetch_add(1, Ordering::Relaxed);
             drop(round.room);
