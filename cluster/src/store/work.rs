@@ -190,6 +190,12 @@ impl Queue {
         *waiting = Waiting { dead: true, ..Waiting::default() };
     }
 
+    /// Whether the writer is gone before its time.
+    #[must_use]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.waiting.lock().dead
+    }
+
     /// Waits for a round's work; `None` once closed and empty. With `at_once`, an empty round is returned rather than
     /// waiting.
     pub(crate) fn take(&self, at_once: bool) -> Option<Taken> {
