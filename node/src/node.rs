@@ -59,22 +59,35 @@ impl Node {
         revision: u64,
         explicit: bool,
     ) -> Result<(), ServiceError> {
-        let mut by_partition: BTreeMap<PartitionId, Vec<(UserId, bool)>> = BTreeMap::new();
         let mut new = Vec::new();
-        for (user, blocked) in vetted {
+        for (user, _) in vetted {
             if outbox.add(self.sockets.subjects(), user, explicit) {
                 new.push(user);
             }
-            by_partition.entry(self.homes.partition_of(user)).or_default().push((user.clone(), *blocked));
         }
-        let requests = by_partition.values().flat_map(|of| of.chunks(SUBJECTS_PER_REQUEST));
-        let subscribed = try_join_all(requests.map(|of| self.subscribe(outbox, of, revision))).await;
-        if let Err(error) = subscribed {
+        let granted = self.grants(outbox, vetted, revision).await;
+        if granted.is_err() {
             for user in new {
                 self.unwatch(outbox, user, true);
             }
-            return Err(error);
         }
+        granted
+    }
+
+    /// Asks the homes of subjects that are in the outbox, and takes what they grant.
+    async fn grants(&self, outbox: &Outbox, vetted: &[(UserId, bool)], revision: u64) -> Result<(), ServiceError> {
+        // What the viewer's home decided after it vetted them, but before they were in the outbox, has passed them by.
+        let (vetted, revision) = if outbox.decided_since(revision) {
+            self.vet(outbox.viewer(), vetted.iter().map(|(user, _)| user.clone()).collect()).await?
+        } else {
+            (vetted.to_vec(), revision)
+        };
+        let mut by_partition: BTreeMap<PartitionId, Vec<(UserId, bool)>> = BTreeMap::new();
+        for (user, blocked) in vetted {
+            by_partition.entry(self.homes.partition_of(&user)).or_default().push((user, blocked));
+        }
+        let requests = by_partition.values().flat_map(|of| of.chunks(SUBJECTS_PER_REQUEST));
+        try_join_all(requests.map(|of| self.subscribe(outbox, of, revision))).await?;
         Ok(())
     }
 

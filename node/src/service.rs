@@ -237,7 +237,7 @@ async fn connect(
             Err(ServiceError::Unavailable { why, after_ms: RETRY_AFTER_MS })
         }
         Err(error) => {
-            node.sockets.forget(at.number);
+            forget(&node, &user, at);
             Err(error.into())
         }
     }
@@ -250,10 +250,16 @@ async fn settle_unknown(node: Arc<Node>, outbox: Arc<Outbox>, at: ConnectionAt, 
         tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
         match node.homes.ask(&user, request.clone()).await {
             Ok(reply) => return drop(connected(&node, &at, outbox, reply)),
-            Err(HomeError::Refused(_)) => return node.sockets.forget(at.number),
+            Err(HomeError::Refused(_)) => return forget(&node, &user, at),
             Err(HomeError::Busy | HomeError::NoHome | HomeError::Unknown | HomeError::Storage) => {}
         }
     }
+}
+
+/// Forgets a connection that came to nothing. An actor that has just started may know it: it saw it among the node's connections.
+fn forget(node: &Node, user: &UserId, at: ConnectionAt) {
+    node.sockets.forget(at.number);
+    node.homes.tell(user, HomeRequest::Disconnect { user: user.clone(), at });
 }
 
 type Served = (Option<SessionId>, bool, Box<dyn Connection>);

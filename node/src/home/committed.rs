@@ -51,7 +51,7 @@ impl UserState {
                 Ok(Answer::Session(session)) => {
                     let held = (session.id.clone(), session.attachment);
                     self.connection(&at).session = Some(held);
-                    self.replace_older(&session.id);
+                    self.part_older(&session.id);
                     let _ = reply.send(Ok(HomeReply::Connected { session: Some(session), resumed: resumes }));
                 }
                 Err(HomeError::Refused(Refusal::UnknownSession)) if resumes => {
@@ -87,16 +87,17 @@ impl UserState {
         Ok(())
     }
 
-    /// Every connection of a session but its newest hears that it was replaced. The newest is the record's: of two that raced,
-    /// the older one's outcome may come back last.
-    fn replace_older(&mut self, session: &SessionId) {
-        let Some(newest) = self.record.session(session).map(|s| s.attachment) else { return };
+    /// Every connection of a session but its newest hears that it was replaced, and all of them that it was revoked if the session
+    /// has ended. The record tells: of outcomes that raced, the older one's may come back last.
+    fn part_older(&mut self, session: &SessionId) {
+        let newest = self.record.session(session).map(|s| s.attachment);
         let older = |c: &super::user_actor::Connected| {
-            c.session.as_ref().is_some_and(|(s, attachment)| s == session && *attachment < newest)
+            c.session.as_ref().is_some_and(|(s, held)| s == session && newest.is_none_or(|newest| *held < newest))
         };
         for connection in self.connections.extract_if(.., |c| older(c)) {
             let number = connection.at.number;
-            self.partition.nodes.note(&connection.at.holder, NodeNote::Replaced { number });
+            let note = if newest.is_some() { NodeNote::Replaced { number } } else { NodeNote::Revoked { number } };
+            self.partition.nodes.note(&connection.at.holder, note);
         }
     }
 

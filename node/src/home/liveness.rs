@@ -76,16 +76,9 @@ impl UserState {
         }
     }
 
-    /// Sets the timer of an HTTP session to a full TTL from now.
+    /// Sets the timer of a session that is timed here, from now.
     pub(super) fn time_session(&self, session: &Session) {
-        let key = (self.user.clone(), Due::Session(session.id.clone()));
-        let mut deadlines = self.partition.deadlines.lock();
-        match session.kind {
-            SessionKind::Http => {
-                deadlines.set(key, self.partition.clock.monotonic_ms() + self.partition.rules.session_ttl_ms);
-            }
-            SessionKind::WebSocket => deadlines.clear(&key),
-        }
+        self.partition.time_session(&self.user, session);
     }
 
     pub(super) fn sessions(&self) -> Vec<(Session, UnixMs)> {

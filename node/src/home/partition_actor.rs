@@ -8,7 +8,7 @@ use super::{
 use crate::bounds::{DUE_AGAIN_MS, DUE_PER_TICK};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rollcall_cluster::{ReadError, Role};
-use rollcall_presence::{SessionKind, UserId, UserRecord};
+use rollcall_presence::{Session, SessionKind, UserId, UserRecord};
 use std::sync::Arc;
 
 /// Users read at once when a home takes over: a few milliseconds of reading.
@@ -135,16 +135,25 @@ impl HomePartition {
     }
 
     fn recover_user(&self, user: &UserId, record: &UserRecord) {
-        let now = self.clock.monotonic_ms();
         for session in &record.sessions {
-            let due = match session.kind {
-                SessionKind::Http => now + self.rules.session_ttl_ms,
-                SessionKind::WebSocket if session.holder.as_ref().is_some_and(|h| self.nodes.is_live(h)) => continue,
-                SessionKind::WebSocket => now + self.rules.grace_ms,
-            };
-            self.deadlines.lock().set((user.clone(), Due::Session(session.id.clone())), due);
+            self.time_session(user, session);
         }
         self.time_setting(user, record);
+    }
+
+    /// Sets the timer of a session from now: a full TTL for an HTTP one, a full grace for a WebSocket's whose node is gone. A live
+    /// node times its own, so those have none here.
+    pub(super) fn time_session(&self, user: &UserId, session: &Session) {
+        let in_ms = match session.kind {
+            SessionKind::Http => Some(self.rules.session_ttl_ms),
+            SessionKind::WebSocket if session.holder.as_ref().is_some_and(|h| self.nodes.is_live(h)) => None,
+            SessionKind::WebSocket => Some(self.rules.grace_ms),
+        };
+        let key = (user.clone(), Due::Session(session.id.clone()));
+        match in_ms {
+            Some(in_ms) => self.deadlines.lock().set(key, self.clock.monotonic_ms() + in_ms),
+            None => self.deadlines.lock().clear(&key),
+        }
     }
 
     /// Sets or clears the timer of the user's setting.

@@ -163,6 +163,8 @@ impl Actor for UserActor {
                 state.hear(&session.id, None);
                 state.time_session(&session);
             }
+            // A timer that had gone off, but was not acted on, is set again.
+            state.partition.time_setting(&state.user, &state.record);
         }
         Ok(state)
     }

@@ -101,13 +101,20 @@ async fn end_session(node: Arc<Node>, user: UserId, session: SessionId, attachme
     }
 }
 
-/// Watches contacts that came and forgets those that went; repeated until the homes have answered.
+/// Watches contacts that came and forgets those that went. What the homes did not answer is left in the outbox for later, where
+/// an `unwatch` finds it.
 async fn follow(node: Arc<Node>, outbox: Arc<Outbox>, changes: BTreeMap<UserId, Follow>) {
     let mut unwatched = Vec::new();
-    let mut added: BTreeMap<u64, Vec<(UserId, bool)>> = BTreeMap::new();
+    let mut added = Vec::new();
+    // All are watched at once, before anything is waited for, as if vetted when the first of them was: what the viewer's home
+    // decided since then is asked for again.
+    let mut vetted_at = u64::MAX;
     for (user, change) in changes {
         match change {
-            Follow::Added { blocked, revision } => added.entry(revision).or_default().push((user, blocked)),
+            Follow::Added { blocked, revision } => {
+                vetted_at = vetted_at.min(revision);
+                added.push((user, blocked));
+            }
             Follow::Removed => {
                 if node.unwatch(&outbox, &user, false) {
                     unwatched.push(user);
@@ -118,11 +125,15 @@ async fn follow(node: Arc<Node>, outbox: Arc<Outbox>, changes: BTreeMap<UserId, 
     if !unwatched.is_empty() {
         outbox.tell_unwatched(unwatched);
     }
-    for (revision, contacts) in added {
-        while node.watch(&outbox, &contacts, revision, false).await.is_err() {
+    if added.is_empty() {
+        return;
+    }
+    match node.watch(&outbox, &added, vetted_at, false).await {
+        Ok(()) => outbox.begin(added.iter().map(|(user, _)| user)),
+        Err(_) => {
+            outbox.follow_again(added, vetted_at);
             tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
         }
-        outbox.begin(contacts.iter().map(|(user, _)| user));
     }
 }
 
@@ -170,6 +181,7 @@ impl Connection for LiveConnection {
     }
 
     async fn unwatch(&mut self, users: Vec<UserId>) -> Result<(), ServiceError> {
+        self.outbox.unfollow(&users);
         for user in &users {
             self.node.unwatch(&self.outbox, user, true);
         }

@@ -16,7 +16,7 @@ use rollcall_api::{
 };
 use rollcall_presence::{UserId, Viewer};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -32,6 +32,8 @@ struct Inner {
     dirty: Vec<u32>,
     explicit: u32,
     follows: BTreeMap<UserId, Follow>,
+    /// One more than the revision of the viewer's home's latest decision, about whomever; 0 before the first.
+    viewer_decided: u64,
     unwatched: Vec<UserId>,
     goodbye: Option<(GoodbyeReason, u64)>,
     waker: Option<Waker>,
@@ -97,11 +99,18 @@ impl Outbox {
     /// The viewer's home decided anew whether the viewer allows the subject.
     pub fn viewer_decides(&self, subject: &UserId, allowed: bool, revision: u64) {
         let mut inner = self.inner.lock();
+        inner.viewer_decided = inner.viewer_decided.max(revision + 1);
         let Some(slot) = inner.find(subject) else { return };
         let Some(Some(held)) = inner.slots.get_mut(slot as usize) else { return };
         if held.viewer_decides(allowed, revision) {
             inner.mark(slot);
         }
+    }
+
+    /// Whether the viewer's home decided anything after `revision`: about a user who was not watched yet, it is lost.
+    #[must_use]
+    pub fn decided_since(&self, revision: u64) -> bool {
+        self.inner.lock().viewer_decided > revision + 1
     }
 
     /// Contacts came or went.
@@ -114,6 +123,28 @@ impl Outbox {
             inner.goodbye = Some((GoodbyeReason::Slow, 0));
         }
         inner.wake();
+    }
+
+    /// Contacts that could not be watched are to be followed later, unless something newer became of them meanwhile.
+    pub fn follow_again(&self, contacts: Vec<(UserId, bool)>, revision: u64) {
+        let mut inner = self.inner.lock();
+        for (user, blocked) in contacts {
+            inner.follows.entry(user).or_insert(Follow::Added { blocked, revision });
+        }
+    }
+
+    /// Nothing is to be said of `users` that is still waiting to be: neither that they became contacts, nor that they were.
+    pub fn unfollow(&self, users: &[UserId]) {
+        let mut inner = self.inner.lock();
+        for user in users {
+            if matches!(inner.follows.get(user), Some(Follow::Added { .. })) {
+                inner.follows.remove(user);
+            }
+        }
+        if !inner.unwatched.is_empty() {
+            let users: HashSet<&UserId> = users.iter().collect();
+            inner.unwatched.retain(|user| !users.contains(user));
+        }
     }
 
     /// The connection is to be closed.
