@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use rollcall_tests::{Client, Server, Socket, befriend};
+use rollcall_tests::{Client, Server, Socket, befriend, eventually};
 use serde_json::{Value, json};
 use std::sync::{
     Arc, OnceLock,
@@ -261,6 +261,24 @@ async fn of_connections_that_race_for_a_session_one_holds_it() {
     }
     assert_eq!(revoked, live.len(), "the others were replaced");
     friend.until_status(&alice.id, "offline").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_resumes_a_session_while_it_is_ended_is_told_so() {
+    let [alice] = server().people(["alice"]);
+    for round in 0..60 {
+        let first = alice.connect("watch=none&device=web").await;
+        let (query, session) = (format!("watch=none&device=web&resume={}", first.resume()), first.session().to_owned());
+        let (mut second, ()) = tokio::join!(alice.connect(&query), alice.close(&session));
+        if second.welcome["resumed"] == true {
+            let ended = second.ended().await;
+            assert_eq!(ended.code, Some(4003), "round {round}: {ended:?}");
+        } else {
+            second.close(Some(1_000)).await;
+        }
+        drop(first);
+    }
+    eventually("every session to end", async || sessions(&alice).await.is_empty().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Silence that is dead, beyond two pings. Contract, section 8.
 const DEAD_SLACK: Duration = Duration::from_secs(5);
 
+/// A timer that goes off later than this was not looked at: more than scheduling noise, less than any ping.
+const LATE_MAX: Duration = Duration::from_secs(1);
+
 /// What came due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -83,6 +86,11 @@ impl Pace {
     /// What came due; sets the timer for what comes next.
     pub(crate) fn take(&mut self) -> Due {
         let now = Instant::now();
+        // Whoever was not listening, because the process stood still or a frame took long to send, knows of no silence.
+        let late = now.saturating_duration_since(self.timer.deadline());
+        if late > LATE_MAX {
+            self.heard_at = now.min(self.heard_at + late);
+        }
         let due = if now_ms() >= self.expires_at {
             Due::Expired
         } else if now >= self.dead_at() {
@@ -114,5 +122,30 @@ impl Pace {
         if at < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const PING: Duration = Duration::from_secs(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_this_process_is_no_silence_of_the_client() {
+        let mut pace = Pace::new(PING, Duration::ZERO, UnixMs::MAX);
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(pace.take(), Due::Ping);
+        let mut dead = Duration::ZERO;
+        while dead < Duration::from_secs(20) {
+            advance(PING).await;
+            dead += PING;
+            match pace.take() {
+                Due::Ping => {}
+                due => return assert!(due == Due::Dead && dead > PING * 2, "{due:?} after {dead:?}"),
+            }
+        }
+        unreachable!("a silent client is never dead");
     }
 }

@@ -139,7 +139,8 @@ impl Streams {
     /// The stream has ended; it is remembered for a while.
     pub(super) fn end(&self, stream: u64) {
         let mut inner = self.0.lock();
-        let Some(users) = inner.streams.get(&stream).map(|told| told.lock().users.len()) else { return };
+        // A stream that told nothing takes room, too.
+        let Some(users) = inner.streams.get(&stream).map(|told| told.lock().users.len() + 1) else { return };
         inner.users += users;
         inner.ended.push_back((Instant::now(), stream, users));
         while let Some((at, oldest, users)) = inner.ended.front().copied()

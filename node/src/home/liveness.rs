@@ -104,7 +104,6 @@ impl UserState {
     }
 
     pub(super) fn again(&self, due: Due) {
-        let at = self.partition.clock.monotonic_ms() + crate::bounds::DUE_AGAIN_MS;
-        self.partition.deadlines.lock().set((self.user.clone(), due), at);
+        self.partition.again(self.user.clone(), due);
     }
 }

@@ -69,6 +69,8 @@ pub struct HomePartition {
     pub(super) nodes: Arc<dyn Nodes>,
     pub(super) watching: Watching,
     pub(super) deadlines: Mutex<Deadlines<(UserId, Due)>>,
+    /// When settings expire, by the wall clock that the contract tells them in: a pause does not move them.
+    pub(super) expiries: Mutex<Deadlines<UserId>>,
     role: watch::Receiver<Role>,
     users: Mutex<HashMap<UserId, UserEntry>>,
     supervisor: OnceLock<ActorRef<PartitionMsg>>,
@@ -87,6 +89,7 @@ impl HomePartition {
             nodes,
             watching: Watching::default(),
             deadlines,
+            expiries: Mutex::new(unmoved()),
             users: Mutex::default(),
             supervisor: OnceLock::new(),
         })
@@ -266,6 +269,12 @@ impl HomePartition {
             entry.actor.stop(Some("the home moved".into()));
         }
         *self.deadlines.lock() = Deadlines::new(self.clock.monotonic_ms(), TICK_MS);
+        *self.expiries.lock() = unmoved();
         self.watching.clear();
     }
+}
+
+/// Deadlines that no late tick moves.
+fn unmoved() -> Deadlines<UserId> {
+    Deadlines::new(0, u64::MAX)
 }

@@ -90,7 +90,9 @@ impl Actor for PartitionActor {
 impl HomePartition {
     /// Lets time pass: to be called every [`TICK_MS`](crate::bounds::TICK_MS), whether or not anything is due.
     pub fn tick(&self) {
-        let due = self.deadlines.lock().tick(self.clock.monotonic_ms(), DUE_PER_TICK);
+        let mut due = self.deadlines.lock().tick(self.clock.monotonic_ms(), DUE_PER_TICK);
+        let expired = self.expiries.lock().tick(self.clock.unix_ms(), DUE_PER_TICK);
+        due.extend(expired.into_iter().map(|user| (user, Due::Setting)));
         if !due.is_empty()
             && let Some(actor) = self.supervisor()
             && actor.send_message(PartitionMsg::Due(due)).is_err()
@@ -104,8 +106,7 @@ impl HomePartition {
         for (user, due) in due {
             if self.send(&user, UserMsg::Due(due.clone())).is_err() {
                 // Its mailbox is full or it is being started again: it comes due once more.
-                let again = self.clock.monotonic_ms() + DUE_AGAIN_MS;
-                self.deadlines.lock().set((user, due), again);
+                self.again(user, due);
             }
         }
     }
@@ -158,13 +159,17 @@ impl HomePartition {
 
     /// Sets or clears the timer of the user's setting.
     pub(super) fn time_setting(&self, user: &UserId, record: &UserRecord) {
-        let key = (user.clone(), Due::Setting);
         match record.setting.expires_at {
-            Some(at) => {
-                let in_ms = at.saturating_sub(self.clock.unix_ms());
-                self.deadlines.lock().set(key, self.clock.monotonic_ms().saturating_add(in_ms));
-            }
-            None => self.deadlines.lock().clear(&key),
+            Some(at) => self.expiries.lock().set(user.clone(), at),
+            None => self.expiries.lock().clear(user),
+        }
+    }
+
+    /// What came due and could not be acted on comes due once more, a little later.
+    pub(super) fn again(&self, user: UserId, due: Due) {
+        match due {
+            Due::Session(_) => self.deadlines.lock().set((user, due), self.clock.monotonic_ms() + DUE_AGAIN_MS),
+            Due::Setting => self.expiries.lock().set(user, self.clock.unix_ms() + DUE_AGAIN_MS),
         }
     }
 }

@@ -15,7 +15,7 @@ use rollcall_api::{
     service::{Connection, Delivery, Ending, ServiceError},
     wire::EncodedPresence,
 };
-use rollcall_presence::{Activity, EndCause, Intent, SessionId, UnixMs, UserId};
+use rollcall_presence::{Activity, EndCause, Intent, SessionId, UnixMs, UserId, limits::TICK_LATE_MAX_MS};
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -80,12 +80,22 @@ impl LiveConnection {
     }
 }
 
+/// Lets `ms` pass in which clients could have been heard: a pause of this process counts as one step of it at most.
+async fn pass(ms: u64) {
+    let mut left_ms = ms;
+    while left_ms > 0 {
+        let step_ms = left_ms.min(TICK_LATE_MAX_MS);
+        tokio::time::sleep(Duration::from_millis(step_ms)).await;
+        left_ms -= step_ms;
+    }
+}
+
 /// Ends a session now or after its grace, repeating it until the home has answered.
 async fn end_session(node: Arc<Node>, user: UserId, session: SessionId, attachment: u32, ending: Ending) {
     let (cause, heard_at) = match ending {
         Ending::Closed => (EndCause::Closed, node.clock.unix_ms()),
         Ending::Lost { heard_at } => {
-            tokio::time::sleep(Duration::from_millis(node.presence.grace_ms)).await;
+            pass(node.presence.grace_ms).await;
             (EndCause::Expired, heard_at)
         }
     };
