@@ -236,7 +236,7 @@ impl Starter {
             // Snapshots are asked for one group at a time.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: limits::LOG_KEEP_ENTRIES,
-            purge_batch_size: limits::LOG_KEEP_ENTRIES,
+            purge_batch_size: 1,
             max_payload_entries: limits::RAFT_PAYLOAD_ENTRIES,
             max_append_entries: Some(limits::RAFT_PAYLOAD_ENTRIES),
             replication_lag_threshold: limits::RAFT_LAG_ENTRIES,

@@ -42,8 +42,9 @@ pub(crate) const LOG_READ_MAX_BYTES: usize = 1_024 * 1_024;
 pub(crate) const SNAPSHOT_LOG_MAX_BYTES: u64 = 4 * 1_024 * 1_024;
 /// Log after which a group's state is recorded as a snapshot, entries.
 pub(crate) const SNAPSHOT_LOG_MAX_ENTRIES: u64 = 2_000;
-/// Entries kept behind a snapshot, for followers that are a little late.
-pub(crate) const LOG_KEEP_ENTRIES: u64 = 200;
+/// Entries kept behind a snapshot, for followers that are a little late. They hold up to 64 commands and 1 MiB each: more of
+/// them would undo what [`SNAPSHOT_LOG_MAX_BYTES`] bounds.
+pub(crate) const LOG_KEEP_ENTRIES: u64 = 32;
 /// How often groups are looked at for a snapshot, ms; one group at a time, so that they are staggered.
 pub(crate) const SNAPSHOT_CHECK_MS: u64 = 500;
 /// One chunk of a streamed snapshot, bytes: half of what a round takes of bulk work.

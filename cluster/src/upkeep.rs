@@ -1,4 +1,4 @@
-//! What goes on beside the writes: watching the writer, and taking snapshots one group after the other.
+//! What goes on beside the writes: watching the writer and the groups, and taking snapshots one group after the other.
 
 use crate::{
     limits::{
@@ -8,14 +8,15 @@ use crate::{
     partition::Partition,
     store::writer::{OnFatal, Writer},
 };
-use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{async_runtime::watch::WatchReceiver, errors::Fatal};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
-/// Gives up the leaderships of a node whose writer is stalled, and ends it when it stays so.
+/// Gives up the leaderships of a node whose writer is stalled, and ends it when it stays so, or when a group of it fell: its
+/// partition would be nobody's until somebody looks.
 pub(crate) async fn watch_writer(
     writer: Arc<Writer>,
     partitions: Vec<Arc<Partition>>,
@@ -31,6 +32,12 @@ pub(crate) async fn watch_writer(
             on_fatal(&format!("the disk has not answered for {busy_ms} ms"));
             return;
         }
+        // A writer that failed has said so itself, and takes all groups along.
+        let fallen = partitions.iter().find_map(|partition| fallen(partition));
+        if let Some(why) = fallen.filter(|_| !writer.queue().is_dead()) {
+            on_fatal(&why);
+            return;
+        }
         let well = busy_ms < STALL_YIELD_MS;
         if *healthy.borrow() != well {
             healthy.send_replace(well);
@@ -41,6 +48,15 @@ pub(crate) async fn watch_writer(
                 hand_over(&partitions).await;
             }
         }
+    }
+}
+
+/// Why the group runs no more, unless it was told to stop.
+fn fallen(partition: &Partition) -> Option<String> {
+    let metrics = partition.group().metrics();
+    match &metrics.borrow_watched().running_state {
+        Ok(()) | Err(Fatal::Stopped) => None,
+        Err(fatal) => Some(format!("partition {} cannot go on: {fatal}", partition.id())),
     }
 }
 

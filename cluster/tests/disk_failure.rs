@@ -6,7 +6,7 @@ mod bench;
 
 use bench::{Bench, DEADLINE, put_status, user};
 use rollcall_cluster::{
-    ProposeError, Role, Surroundings,
+    ProposeError, Role, StartError, Surroundings,
     disk::{Batch, Bytes, Disk, Scan, SledDisk},
 };
 use rollcall_presence::PartitionId;
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 #[derive(Default)]
 struct Trouble {
     failing: AtomicBool,
+    unreadable: AtomicBool,
     stalled: Mutex<bool>,
     moved: Condvar,
 }
@@ -42,6 +43,9 @@ struct Troubled {
 
 impl Disk for Troubled {
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        if self.trouble.unreadable.load(Ordering::Relaxed) {
+            return Err(io::Error::other("no such sector"));
+        }
         self.disk.get(key)
     }
     fn scan(&self, from: &[u8], to: &[u8]) -> Scan {
@@ -95,6 +99,31 @@ async fn a_failed_sync_ends_the_process_and_acknowledges_nothing() {
     assert_eq!(proposed.unwrap_err(), ProposeError::Unknown);
     assert!(reason.unwrap().unwrap().contains("no medium"));
     assert!(reasons.try_recv().is_err(), "it is not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_applied_ends_the_process() {
+    let (bench, trouble) = (Bench::new(2), Arc::new(Trouble::default()));
+    let (surroundings, mut reasons) = surroundings(&trouble);
+    let cluster = bench.start_within(bench.options(), surroundings).await.unwrap();
+    bench.all_home(&cluster).await;
+    trouble.unreadable.store(true, Ordering::Relaxed);
+    assert!(bench.propose(&cluster, &user(1), put_status(1)).await.is_err());
+    let reason = tokio::time::timeout(DEADLINE, reasons.recv()).await.expect("its partition is nobody's").unwrap();
+    assert!(reason.contains("no such sector"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_at_the_start_is_not_taken_for_damage() {
+    let bench = Bench::new(1);
+    bench.start().await.stop().await;
+    let full = Surroundings {
+        disk: Some(Box::new(|_: &Path| Err(io::ErrorKind::StorageFull.into()))),
+        ..Surroundings::default()
+    };
+    let Err(error) = bench.start_within(bench.options(), full).await else { panic!("it started") };
+    assert!(matches!(error, StartError::Io { .. }), "nobody should move the directory away for that: {error}");
+    bench.start().await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

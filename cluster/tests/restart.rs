@@ -74,6 +74,9 @@ async fn a_directory_is_started_from_only_as_it_was_made() {
     let bench = Bench::new(2);
     let cluster = bench.start().await;
     assert!(matches!(bench.try_start(bench.options()).await, Err(StartError::Held(_))));
+    // Somebody tidied up: the database itself is still held.
+    std::fs::remove_file(bench.options().data_dir.join("lock")).unwrap();
+    assert!(matches!(bench.try_start(bench.options()).await, Err(StartError::Held(_))));
     cluster.stop().await;
     let mut options = bench.options();
     options.partitions = 3;

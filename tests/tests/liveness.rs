@@ -32,7 +32,7 @@ async fn a_connection_that_is_refused_leaves_no_actor_behind() {
     let alice = server.client("alice", "user");
     let token = format!("Bearer {}", alice.token);
     let refused = Socket::open(&server.address, "watch=none", &[("authorization", &token)]).await;
-    assert_eq!(refused.err().expect("a refusal").status, 422);
+    assert_eq!(refused.expect_err("a refusal").status, 422);
     let admin = server.admin();
     eventually("the actor to go with the session", async || {
         let status = admin.get("/v1/cluster/status").await.must(200);

@@ -14,7 +14,7 @@ use crate::{
         envelope::{self, Kind},
         key,
         ledger::LogLedger,
-        work::{BulkWork, Done, LogWork, SealedEntry, promise},
+        work::{Done, LogWork, SealedEntry, promise},
         writer::Writer,
     },
 };
@@ -189,6 +189,13 @@ impl LogStore {
         Self { cell, writer }
     }
 
+    /// Up to where entries are on disk.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn durable(&self) -> u64 {
+        self.cell.ends.lock().durable
+    }
+
     async fn durably(&self, work: impl FnOnce(Done) -> LogWork) -> io::Result<()> {
         let (done, wait) = promise();
         self.writer.queue().log(work(done));
@@ -303,7 +310,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             ends.last = after.max(ends.purged);
             ends.durable = ends.durable.min(first.saturating_sub(1));
         }
-        self.durably(|done| LogWork::Truncate(self.cell.partition, after, done)).await
+        self.durably(|done| LogWork::Truncate(self.cell.partition, after, done)).await?;
+        // Appends that were under way meanwhile said that they are durable: what replaces them is not.
+        let mut ends = self.cell.ends.lock();
+        ends.durable = ends.durable.min(after.map_or(0, |id| id.index));
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
@@ -315,7 +326,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let kept = ends.recent.split_off(&(upto.index + 1));
             ends.recent = kept;
         }
-        self.writer.queue().bulk(BulkWork::Purge(self.cell.partition, upto));
+        self.writer.queue().log(LogWork::Purge(self.cell.partition, upto));
         Ok(())
     }
 }

@@ -13,10 +13,11 @@ use crate::{
         stream::{Chunk, ChunkSource},
     },
     store::{
+        checks,
         disk::{Disk, SledDisk},
         ledger::StateHeader,
         opening::{self, Expected, Opened},
-        work::LogWork,
+        work::{BulkWork, LogWork},
         writer::Writer,
     },
 };
@@ -293,6 +294,56 @@ async fn a_truncated_tail_is_gone_and_can_be_written_anew() {
     let read = trial.log.get_log_reader().await.try_get_log_entries(40..).await.unwrap();
     assert_eq!(read, [history()[40].clone(), status(41, 7)]);
     trial.close();
+}
+
+#[tokio::test]
+async fn what_replaces_a_truncated_tail_is_not_durable_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.append(history()).await;
+    trial.log.append(vec![status(61, 1), status(62, 1)], IOFlushed::<TypeConfig>::noop()).await.unwrap();
+    trial.log.truncate_after(Some(id(40))).await.unwrap();
+    assert_eq!(trial.log.durable(), 40, "entries after it would leave memory before they can be read from disk");
+    trial.close();
+}
+
+/// A crash at this point must find a log that explains its gap.
+#[tokio::test]
+async fn an_entry_behind_an_installed_snapshot_is_never_on_disk_without_the_purge() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut source = Trial::open(dir.path()).await;
+    source.both(history()).await;
+    let snapshot = source.machine.build_snapshot().await.unwrap();
+    let mut target = Trial::open(other.path()).await;
+    target.both(vec![RaftEntry::new_blank(id(0)), status(1, 9)]).await;
+    target.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    // Other groups install too: bulk work waits, a round for each.
+    for n in 0..200u8 {
+        let elsewhere = crate::store::key::state_prefix(PartitionId(9), u32::from(n));
+        target.writer.queue().bulk(BulkWork::Rows(vec![(elsewhere, Some(vec![n]))], Box::new(|| {})));
+    }
+    target.log.purge(id(60)).await.unwrap();
+    target.append(vec![status(61, 1)]).await;
+    let rows = checks::read_described(&*target.disk).unwrap();
+    let log = checks::read_groups(&*target.disk, &rows, 1).unwrap().logs.remove(&PARTITION).unwrap();
+    assert_eq!((log.purged, log.last), (Some(id(60).into()), Some(id(61).into())));
+    source.close();
+    target.close();
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { disk, watermark, position, .. } = opened(dir.path());
+    let (fatal, reason) = std::sync::mpsc::channel();
+    let on_fatal = Arc::new(move |reason: &str| fatal.send(reason.to_owned()).unwrap());
+    let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
+    let answered_badly = Box::new(|| panic!("whoever waited cannot be told"));
+    writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), Vec::new(), answered_badly));
+    let reason = reason.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    assert!(reason.contains("panicked"), "{reason}");
+    writer.stop();
+    disk.close();
 }
 
 #[test]

@@ -107,6 +107,13 @@ fn io_error(error: sled::Error) -> io::Error {
     }
 }
 
+/// Like any other, but for a database that another process has open: sled says that in words only.
+fn open_error(error: sled::Error) -> io::Error {
+    let error = io_error(error);
+    let held = error.to_string().starts_with("could not acquire lock");
+    if held { io::ErrorKind::WouldBlock.into() } else { error }
+}
+
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the store is closed")
 }
@@ -115,7 +122,7 @@ impl SledDisk {
     /// Opens the database under `path`, or makes one; `cache_bytes` bounds what it keeps in memory.
     ///
     /// # Errors
-    /// When it cannot be read. sled cuts a torn tail off without a word: whoever opens must compare what is there with
+    /// [`io::ErrorKind::WouldBlock`] when another process has it open; others when it cannot be read. sled cuts a torn tail off without a word: whoever opens must compare what is there with
     /// what was promised.
     pub fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
         let path: PathBuf = path.to_owned();
@@ -125,7 +132,7 @@ impl SledDisk {
                 .cache_capacity(cache_bytes)
                 .flush_every_ms(None)
                 .open()
-                .map_err(io_error)?;
+                .map_err(open_error)?;
             // Small pages live in this one file; large ones would go to `blobs/`, and none of ours is large.
             let file = File::options().read(true).write(true).open(path.join("db"))?;
             Ok(Self { open: parking_lot::RwLock::new(Some(Open { db, file })) })

@@ -147,7 +147,11 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
     } else if !store_path.join("db").exists() {
         return Err(damaged("the database is missing".into()));
     }
-    let disk = open_disk(&store_path).map_err(|e| damaged(format!("it cannot be opened: {e}")))?;
+    let disk = open_disk(&store_path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StartError::Held(path.to_owned()),
+        kind if is_of_surroundings(kind) => io(&store_path)(error),
+        _ => damaged(format!("it cannot be opened: {error}")),
+    })?;
     if SledDisk::blobs(&store_path).is_ok_and(|files| !files.is_empty()) {
         // What is read below is checked all the same; but no value of ours is long enough to get there.
         tracing::error!(path = %store_path.display(), "the database put pages into files that it never syncs");
@@ -168,6 +172,12 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
         }
     };
     Ok(Opened { lock, disk, watermark, position, identity, states, leftovers })
+}
+
+/// Whether an error says nothing of the database, but of what it lies on: nobody should move it away for that.
+fn is_of_surroundings(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(kind, StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem | OutOfMemory)
 }
 
 /// New files must be found again after a power cut.

@@ -32,16 +32,23 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Makes the file with the number 0: nothing was promised yet.
+    /// Makes the file with the number 0: nothing was promised yet. It gets its name once it is whole and durable: a start
+    /// that breaks off, or finds the disk full, must not leave one behind that cannot be read.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written. There is no file of this name then.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        let unfinished = path.with_extension("new");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
         let watermark = Self { file };
         watermark.file.write_all_at(&[0; SLOT_BYTES * SLOTS as usize], 0)?;
         watermark.raise(0)?;
         watermark.file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        // A store that is found again after a power cut must find its watermark.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
         Ok(watermark)
     }
 
@@ -165,6 +172,20 @@ mod tests {
             watermark.raise(number).unwrap();
         }
         assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 5);
+    }
+
+    #[test]
+    fn a_watermark_that_could_not_be_made_whole_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watermark");
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("watermark.new")).unwrap();
+        assert_eq!(Watermark::create(&path).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(Watermark::open(&path).unwrap().is_none(), "the next start begins afresh");
+        std::fs::remove_file(dir.path().join("watermark.new")).unwrap();
+        std::fs::write(dir.path().join("watermark.new"), [0; 7]).unwrap();
+        Watermark::create(&path).unwrap();
+        assert_eq!(Watermark::open(&path).unwrap().unwrap().1, 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-made is left");
     }
 
     #[test]

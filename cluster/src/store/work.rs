@@ -57,6 +57,9 @@ pub(crate) enum LogWork {
     },
     /// Forget the entries after this one, or all.
     Truncate(PartitionId, Option<StoredLogId>, Done),
+    /// Give up the entries up to this one, once the state is durable that far. In order with the appends: after a snapshot
+    /// was installed, the next entry comes after a gap that only this explains. The rows go with the bulk.
+    Purge(PartitionId, StoredLogId),
     /// Set a row that describes.
     Describe(Vec<u8>, Vec<u8>, Done),
 }
@@ -64,7 +67,9 @@ pub(crate) enum LogWork {
 impl LogWork {
     fn partition(&self) -> Option<PartitionId> {
         match self {
-            Self::Vote(p, ..) | Self::Append { partition: p, .. } | Self::Truncate(p, ..) => Some(*p),
+            Self::Vote(p, ..) | Self::Append { partition: p, .. } | Self::Truncate(p, ..) | Self::Purge(p, _) => {
+                Some(*p)
+            }
             Self::Describe(..) => None,
         }
     }
@@ -99,8 +104,6 @@ pub(crate) struct StateWork {
 pub(crate) enum BulkWork {
     /// Rows of a snapshot that is being installed; a chunk is at most half of a round's bulk.
     Rows(Vec<Change>, Done),
-    /// Give up a group's log up to this entry, once its state is durable that far.
-    Purge(PartitionId, StoredLogId),
     /// Remove every row of `from..to`.
     Sweep(Vec<u8>, Vec<u8>, Done),
 }
@@ -185,6 +188,12 @@ impl Queue {
     pub(crate) fn kill(&self) {
         let mut waiting = self.waiting.lock();
         *waiting = Waiting { dead: true, ..Waiting::default() };
+    }
+
+    /// Whether the writer is gone before its time.
+    #[must_use]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.waiting.lock().dead
     }
 
     /// Waits for a round's work; `None` once closed and empty. With `at_once`, an empty round is returned rather than
@@ -291,6 +300,7 @@ mod tests {
             LogWork::Vote(p, ..) => ('v', p.0),
             LogWork::Append { partition, .. } => ('a', partition.0),
             LogWork::Truncate(p, ..) => ('t', p.0),
+            LogWork::Purge(p, _) => ('p', p.0),
             LogWork::Describe(..) => ('d', 0),
         };
         taken.log.iter().map(letter).collect()

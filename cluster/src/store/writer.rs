@@ -87,7 +87,8 @@ impl Writer {
         let mut rounds = Rounds { disk, marker, position, purges: BTreeMap::new(), sweeps: VecDeque::new() };
         let (own_queue, own_clock) = (Arc::clone(&queue), Arc::clone(&clock));
         let thread = std::thread::Builder::new().name("rollcall-writer".into()).spawn(move || {
-            if let Err(error) = rounds.run(&own_queue, &own_clock) {
+            let ran = catch_unwind(AssertUnwindSafe(|| rounds.run(&own_queue, &own_clock)));
+            if let Err(error) = ran.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
                 own_queue.kill();
                 own_clock.since_ms.store(0, Ordering::Relaxed);
                 on_fatal(&format!("the disk failed, and what was not acknowledged may be lost: {error}"));
@@ -173,8 +174,7 @@ impl Rounds {
     fn run(&mut self, queue: &Queue, clock: &RoundClock) -> io::Result<()> {
         while let Some(taken) = queue.take(self.has_bulk()) {
             clock.since_ms.store(clock.now_ms() + 1, Ordering::Relaxed);
-            let round = catch_unwind(AssertUnwindSafe(|| self.commit(taken)))
-                .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))?;
+            let round = self.commit(taken)?;
             clock.since_ms.store(0, Ordering::Relaxed);
             clock.rounds.fetch_add(1, Ordering::Relaxed);
             drop(round.room);
@@ -252,6 +252,10 @@ impl Rounds {
                 self.truncate(round, partition, after)?;
                 done
             }
+            LogWork::Purge(partition, upto) => {
+                self.give_up(round, partition, upto);
+                return Ok(());
+            }
             LogWork::Describe(key, sealed, done) => {
                 self.describe(&mut round.batch, key, sealed);
                 done
@@ -288,6 +292,18 @@ impl Rounds {
         Ok(())
     }
 
+    /// Entries up to `upto` count no more as soon as the state is durable that far; their rows are removed bit by bit.
+    fn give_up(&mut self, round: &mut Round, partition: PartitionId, upto: StoredLogId) {
+        let target = self.purges.entry(partition).or_insert(upto);
+        *target = (*target).max(upto);
+        if self.may_purge(partition, upto) {
+            let log = self.position.logs.entry(partition).or_default();
+            log.purged = log.purged.max(Some(upto));
+            log.last = log.last.max(log.purged);
+            round.touched.insert(partition);
+        }
+    }
+
     fn state(&mut self, round: &mut Round, work: StateWork) {
         for (key, value) in work.rows {
             round.batch.set(key, value);
@@ -308,10 +324,6 @@ impl Rounds {
                 }
                 round.done.push(done);
                 return Ok(());
-            }
-            Some(BulkWork::Purge(partition, upto)) => {
-                let target = self.purges.entry(partition).or_insert(upto);
-                *target = (*target).max(upto);
             }
             Some(BulkWork::Sweep(from, to, done)) => self.sweeps.push_back((from, to, done)),
             None => {}
