@@ -28,12 +28,7 @@ use player::{Pace, Played, Player, STEPS_IN_FLIGHT};
 use report::Report;
 use script::{Script, UserIx};
 use stage::Stage;
-use std::{
-    io::Write as _,
-    path::PathBuf,
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 use verdict::Fault;
 
 /// Open files that are no connections of people: HTTP, the runtime, standard streams, and connections on their way out.
@@ -89,7 +84,7 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<bool, Failure> {
     };
     let prefix = match &options.prefix {
         Some(prefix) => prefix.clone(),
-        None => format!("r{:x}-", SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()),
+        None => fresh_prefix()?,
     };
     let stage = stage(options, script, &prefix)?;
     let title = format!("{what}, {}, as {prefix}*", said(pace));
@@ -128,6 +123,14 @@ fn script_of(options: &ReplayOptions, open_files: u64) -> Result<(Script, String
         what = format!("{what} ({users} were asked for; {open_files} files may be open)");
     }
     Ok((synthetic::script(held, options.seed), what))
+}
+
+/// A prefix that no other run has, also one that starts at the same moment.
+fn fresh_prefix() -> Result<String, Failure> {
+    let mut chosen = [0u8; 6];
+    getrandom::fill(&mut chosen).map_err(Failure::failed)?;
+    let hexadecimal: String = chosen.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("r{hexadecimal}-"))
 }
 
 fn stage(options: &ReplayOptions, script: Script, prefix: &str) -> Result<Stage, Failure> {
