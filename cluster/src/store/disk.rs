@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// A key or a value, shared.
@@ -78,6 +79,12 @@ pub trait Disk: Send + Sync + 'static {
 /// Opens the disk at a path.
 pub type OpenDisk = Box<dyn FnOnce(&Path) -> io::Result<Arc<dyn Disk>> + Send>;
 
+/// How long a database that is still open elsewhere is waited for: sled's own threads hold it for a moment after its last
+/// handle is gone, so that a node that stops and starts within one process would now and then find it held by itself.
+const HELD_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait before it is tried again.
+const HELD_PAUSE: Duration = Duration::from_millis(10);
+
 /// sled 0.34 under `<path>`.
 pub struct SledDisk {
     open: parking_lot::RwLock<Option<Open>>,
@@ -127,12 +134,16 @@ impl SledDisk {
     pub fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
         let path: PathBuf = path.to_owned();
         guarded(move || {
-            let db = sled::Config::new()
-                .path(&path)
-                .cache_capacity(cache_bytes)
-                .flush_every_ms(None)
-                .open()
-                .map_err(open_error)?;
+            let config = sled::Config::new().path(&path).cache_capacity(cache_bytes).flush_every_ms(None);
+            let deadline = Instant::now() + HELD_WAIT;
+            let db = loop {
+                match config.open().map_err(open_error) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                        std::thread::sleep(HELD_PAUSE);
+                    }
+                    opened => break opened?,
+                }
+            };
             // Small pages live in this one file; large ones would go to `blobs/`, and none of ours is large.
             let file = File::options().read(true).write(true).open(path.join("db"))?;
             Ok(Self { open: parking_lot::RwLock::new(Some(Open { db, file })) })
