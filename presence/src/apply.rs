@@ -77,22 +77,11 @@ pub fn apply(
 }
 
 fn nothing(ledger: &Ledger, command: &Command) -> Outcome {
-    Outcome {
-        user: command.user.clone(),
-        revision: ledger.revision,
-        at: ledger.now,
-        answer: Ok(Answer::Done),
-        presence: None,
-        rows: Vec::new(),
-        record_changed: false,
-        keys_changed: false,
-        deleted: false,
-        ended: Vec::new(),
-    }
+    Outcome::unchanged(ledger, command, Ok(Answer::Done))
 }
 
 fn refused(ledger: &Ledger, command: &Command, why: Refusal) -> Outcome {
-    Outcome { answer: Err(why), ..nothing(ledger, command) }
+    Outcome::unchanged(ledger, command, Err(why))
 }
 
 fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>) -> Outcome {

@@ -2,8 +2,9 @@
 
 use crate::{
     UnixMs,
-    command::ListKind,
+    command::{Command, ListKind},
     id::{SessionId, UserId},
+    ledger::Ledger,
     public::{PublicPresence, TrueStatus},
     record::{Privacy, Profile, Session, Setting},
 };
@@ -178,4 +179,23 @@ pub struct Outcome {
     pub deleted: bool,
     /// Sessions that ended with it.
     pub ended: Vec<SessionId>,
+}
+
+impl Outcome {
+    /// An answer to `command` that changed nothing.
+    #[must_use]
+    pub fn unchanged(ledger: &Ledger, command: &Command, answer: Result<Answer, Refusal>) -> Self {
+        Self {
+            user: command.user.clone(),
+            revision: ledger.revision,
+            at: ledger.now,
+            answer,
+            presence: None,
+            rows: Vec::new(),
+            record_changed: false,
+            keys_changed: false,
+            deleted: false,
+            ended: Vec::new(),
+        }
+    }
 }

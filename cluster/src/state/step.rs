@@ -29,18 +29,7 @@ pub(crate) fn apply_entry(state: &mut State, term: u64, entry: &Entry) -> io::Re
 }
 
 fn unknown_rules(ledger: &Ledger, command: &Command, rules: u16) -> Outcome {
-    Outcome {
-        user: command.user.clone(),
-        revision: ledger.revision,
-        at: ledger.now,
-        answer: Err(Refusal::UnknownRules(rules)),
-        presence: None,
-        rows: Vec::new(),
-        record_changed: false,
-        keys_changed: false,
-        deleted: false,
-        ended: Vec::new(),
-    }
+    Outcome::unchanged(ledger, command, Err(Refusal::UnknownRules(rules)))
 }
 
 /// The user's lists, read where the rules ask; they cannot be told of a failure, so that it is kept for after.
