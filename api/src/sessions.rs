@@ -72,7 +72,7 @@ pub(crate) async fn open(State(api): State<Api>, request: Request) -> Answered {
         device,
         activity,
         kind: SessionKind::Http,
-        holder: None,
+        held_by: None,
         resume_hash: None,
     };
     let session = match call.service().write(&user, intent, call.key()?).await? {

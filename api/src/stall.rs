@@ -1,5 +1,6 @@
 //! A stream whose writes fail with `TimedOut` once nothing of them got through for [`STALL_MAX`]: the one place that
-//! notices a client that has stopped reading. Nothing is lost by it: a write that failed so may be tried again.
+//! notices a client that has stopped reading. Nothing is lost by it: a write that failed so may be tried again. A pause of
+//! this process is no fault of the client's, and counts as one step.
 
 use std::{
     io,
@@ -14,13 +15,22 @@ use tokio::{
 
 /// How long a client may read nothing. Contract, section 8.
 pub(crate) const STALL_MAX: Duration = Duration::from_secs(30);
+/// What a pause of this process counts at most.
+const STEP: Duration = Duration::from_secs(1);
 
 /// A stream that does not wait for ever.
 #[derive(Debug)]
 pub(crate) struct Patient<S> {
     inner: S,
     /// Set while a write waits; boxed because it hardly ever does.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// A write that waits.
+#[derive(Debug)]
+struct Waiting {
+    step: Pin<Box<Sleep>>,
+    steps_left: u32,
 }
 
 impl<S> Patient<S> {
@@ -33,8 +43,13 @@ impl<S> Patient<S> {
             self.waiting = None;
             return written;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(STALL_MAX)));
-        ready!(waiting.as_mut().poll(cx));
+        let steps_left = STALL_MAX.as_secs() as u32;
+        let waiting = self.waiting.get_or_insert_with(|| Box::new(Waiting { step: Box::pin(sleep(STEP)), steps_left }));
+        while waiting.steps_left > 0 {
+            ready!(waiting.step.as_mut().poll(cx));
+            waiting.steps_left -= 1;
+            waiting.step.set(sleep(STEP));
+        }
         self.waiting = None;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -92,5 +107,18 @@ mod tests {
         patient.write_all(b"5678").await.unwrap();
         far.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"5678");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_this_process_is_no_fault_of_the_client() {
+        let (near, mut far) = duplex(4);
+        let mut patient = Patient::new(near);
+        let writing = tokio::spawn(async move { patient.write_all(b"12345678").await });
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * STALL_MAX).await;
+        tokio::task::yield_now().await;
+        let mut read = [0; 8];
+        far.read_exact(&mut read).await.unwrap();
+        writing.await.unwrap().unwrap();
     }
 }

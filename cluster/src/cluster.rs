@@ -73,8 +73,8 @@ impl Cluster {
         let cache_bytes = options.cache_bytes;
         let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let opened = open(&options, surroundings.disk.unwrap_or_else(|| Box::new(sled))).await?;
-        let Opened { lock, disk, watermark, position, identity, states, leftovers } = opened;
-        let logs = position.logs.clone();
+        let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers } = opened;
+        let found = Found { states, logs: position.logs.clone(), log_bytes };
         let on_fatal = surroundings.on_fatal.unwrap_or_else(default_on_fatal);
         let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(&on_fatal))
             .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
@@ -86,7 +86,7 @@ impl Cluster {
         let (healthy, health) = watch::channel(true);
         let link = surroundings.link.unwrap_or_else(|| Arc::new(NoPeers));
         let starter = Starter { options, observer, writer, disk, link, health, raft_id: identity.raft_id };
-        let partitions = starter.start_all(&states, &logs, identity.founder).await?;
+        let partitions = starter.start_all(found, identity.founder).await?;
         let Starter { writer, disk, health, .. } = starter;
         let tasks = vec![
             tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), partitions.clone(), healthy, on_fatal)),
@@ -212,6 +212,21 @@ async fn write_identity(writer: &Writer, identity: &StoredIdentity, options: &Op
     })
 }
 
+/// What was found of the groups.
+struct Found {
+    states: BTreeMap<PartitionId, StateHeader>,
+    logs: BTreeMap<PartitionId, LogLedger>,
+    log_bytes: BTreeMap<PartitionId, u64>,
+}
+
+impl Found {
+    /// What was found of one group; nothing, if it is new.
+    fn take(&mut self, id: PartitionId) -> (StateHeader, LogLedger, u64) {
+        let state = self.states.remove(&id).unwrap_or_default();
+        (state, self.logs.remove(&id).unwrap_or_default(), self.log_bytes.remove(&id).unwrap_or_default())
+    }
+}
+
 /// What groups are started with.
 struct Starter {
     options: Options,
@@ -249,18 +264,11 @@ impl Starter {
         config.validate().map(Arc::new).map_err(|error| StartError::Setting(error.to_string()))
     }
 
-    async fn start_all(
-        &self,
-        states: &BTreeMap<PartitionId, StateHeader>,
-        logs: &BTreeMap<PartitionId, LogLedger>,
-        founder: bool,
-    ) -> Result<Vec<Arc<Partition>>, StartError> {
+    async fn start_all(&self, mut found: Found, founder: bool) -> Result<Vec<Arc<Partition>>, StartError> {
         let config = self.config()?;
-        let starts = (0..self.options.partitions).map(PartitionId).map(|id| {
-            let state = states.get(&id).cloned().unwrap_or_default();
-            let log = logs.get(&id).cloned().unwrap_or_default();
-            self.start_one(id, Arc::clone(&config), state, log, founder)
-        });
+        let starts = (0..self.options.partitions)
+            .map(PartitionId)
+            .map(|id| self.start_one(id, Arc::clone(&config), found.take(id), founder));
         try_join_all(starts).await
     }
 
@@ -268,13 +276,12 @@ impl Starter {
         &self,
         id: PartitionId,
         config: Arc<Config>,
-        header: StateHeader,
-        ledger: LogLedger,
+        (header, ledger, log_bytes): (StateHeader, LogLedger, u64),
         founder: bool,
     ) -> Result<Arc<Partition>, StartError> {
         let failed = |why: String| StartError::Group { partition: id, why };
         let state = crate::state::cell::StateCell::new(id, Arc::clone(&self.disk), header);
-        let log = LogCell::new(id, Arc::clone(&self.disk), &ledger);
+        let log = LogCell::new(id, Arc::clone(&self.disk), &ledger, log_bytes);
         let store = LogStore::new(Arc::clone(&log), Arc::clone(&self.writer));
         let machine =
             Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&self.writer), Arc::clone(&self.observer));

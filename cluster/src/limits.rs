@@ -58,3 +58,5 @@ pub(crate) const RAFT_CHANNEL_SIZE: u64 = 256;
 pub(crate) const RAFT_PAYLOAD_ENTRIES: u64 = 64;
 /// A learner this many entries behind counts as caught up; entries hold up to 64 commands.
 pub(crate) const RAFT_LAG_ENTRIES: u64 = 64;
+/// Groups wake the process at multiples of this, ms, together: half of openraft's tick of 40 ms, so that no tick is left out.
+pub(crate) const WAKE_GRID_MS: u64 = 20;

@@ -5,7 +5,7 @@ use crate::{
     clock::Clock,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
-    sockets::{Sockets, outbox::Outbox},
+    sockets::{Sockets, Why, outbox::Outbox},
 };
 use futures::future::try_join_all;
 use rollcall_api::service::ServiceError;
@@ -68,7 +68,7 @@ impl Node {
         let granted = self.grants(outbox, vetted, revision).await;
         if granted.is_err() {
             for user in new {
-                self.unwatch(outbox, user, true);
+                self.unwatch(outbox, user, if explicit { Why::Asked } else { Why::Contact });
             }
         }
         granted
@@ -113,9 +113,9 @@ impl Node {
         Ok(())
     }
 
-    /// Stops watching `user`; with `all` false, only as a contact. `true` if it is no longer watched.
-    pub fn unwatch(&self, outbox: &Outbox, user: &UserId, all: bool) -> bool {
-        outbox.remove(self.sockets.subjects(), user, all, |gone| {
+    /// Stops watching `user` for the reasons given. `true` if it is no longer watched.
+    pub fn unwatch(&self, outbox: &Outbox, user: &UserId, why: Why) -> bool {
+        outbox.remove(self.sockets.subjects(), user, why, |gone| {
             let request =
                 HomeRequest::Unsubscribe { holder: self.sockets.holder().clone(), subjects: vec![gone.clone()] };
             self.homes.tell(gone, request);
@@ -125,7 +125,7 @@ impl Node {
     /// Stops watching everybody.
     pub fn unwatch_all(&self, outbox: &Outbox) {
         for user in outbox.watched() {
-            self.unwatch(outbox, &user, true);
+            self.unwatch(outbox, &user, Why::Any);
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The presence service of a node, as the API sees it: every call goes to the homes of the users it concerns.
 
 use crate::{
-    bounds::{END_RETRY_MS, RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
-    home::request::{ConnectionAt, HomeError, HomeReply, HomeRequest, SessionWanted},
+    bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
+    home::request::{HomeError, HomeReply, HomeRequest, SessionWanted},
     node::Node,
-    sockets::{LiveConnection, outbox::Outbox},
+    sockets::{
+        LiveConnection,
+        connection::{Held, end_session},
+        outbox::Outbox,
+    },
     status::ClusterView,
     token,
 };
@@ -12,17 +16,17 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use rollcall_api::{
     service::{
-        ConnectRequest, Connection, HistoryQuery, LiveSession, NewSession, Page, PresenceService, Seen, ServiceError,
-        Welcome,
+        ConnectRequest, Connection, Ending, HistoryQuery, LiveSession, NewSession, Page, PresenceService, Seen,
+        ServiceError, Welcome,
     },
     wire::{ClusterStatus, Located},
 };
 use rollcall_cluster::Role;
 use rollcall_presence::{
-    Activity, Answer, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile, PublicPresence,
-    RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
+    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile,
+    PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The service of one node.
 pub struct NodeService {
@@ -174,9 +178,9 @@ impl PresenceService for NodeService {
 
     async fn connect(&self, request: ConnectRequest) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
         let outbox = Outbox::new(request.viewer);
-        let at = self.node.sockets.admit(&outbox)?;
+        let admitted = Admitted::new(self.node.clone(), &outbox)?;
         // In a task of its own: a client that gives up in the middle leaves nothing half open.
-        let connecting = tokio::spawn(connect(self.node.clone(), outbox, at, request.session));
+        let connecting = tokio::spawn(connect(admitted, outbox, request.session));
         let (welcome, connection) = connecting.await.map_err(|_| ServiceError::Internal)??;
         Ok((welcome, connection))
     }
@@ -205,15 +209,39 @@ impl PresenceService for NodeService {
     }
 }
 
-/// Opens or takes over the session at the home. When the outcome is not known, the client is told so, and the opening is
-/// repeated until it is known: so that a session that did open ends like any other that was lost.
-async fn connect(
+/// The place of a connection in the node's table, given up when dropped: whatever comes in between, it is not kept by nobody.
+struct Admitted {
     node: Arc<Node>,
+    user: UserId,
+    at: Option<ConnectionAt>,
+}
+
+impl Admitted {
+    fn new(node: Arc<Node>, outbox: &Arc<Outbox>) -> Result<Self, ServiceError> {
+        let at = Some(node.sockets.admit(outbox)?);
+        Ok(Self { node, user: outbox.viewer().user.clone(), at })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(at) = self.at.take() {
+            self.node.sockets.forget(at.number);
+            // An actor that has just started may know it: it saw it among the node's connections.
+            self.node.homes.tell(&self.user, HomeRequest::Disconnect { user: self.user.clone(), at });
+        }
+    }
+}
+
+/// Opens or takes over the session at the home. When the outcome is not known, the client is told so, and whatever this
+/// connection may have got to hold ends like any session that was lost.
+async fn connect(
+    mut admitted: Admitted,
     outbox: Arc<Outbox>,
-    at: ConnectionAt,
     session: Option<NewSession>,
 ) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
-    let user = outbox.viewer().user.clone();
+    let (node, user) = (admitted.node.clone(), admitted.user.clone());
+    let at = admitted.at.clone().ok_or(ServiceError::Internal)?;
     let minted = token::mint().map_err(|_| ServiceError::Internal)?;
     let offered = session.as_ref().and_then(|new| new.resume.clone());
     let wanted = session.map(|new| SessionWanted {
@@ -222,63 +250,28 @@ async fn connect(
         resume_hash: token::hash(&minted.resume),
         resume: new.resume.as_deref().map(token::hash),
     });
+    let holds = wanted.is_some();
     let request = HomeRequest::Connect { user: user.clone(), at: at.clone(), wanted };
-    match node.homes.ask(&user, request.clone()).await {
-        Ok(reply) => {
-            let (session, resumed, connection) = connected(&node, &at, outbox, reply)?;
-            // A session keeps its token for life: the home knows only its hash, the client that resumed knows it.
-            let token = if resumed { offered } else { Some(minted.resume) };
-            let resume = session.as_ref().and(token);
-            Ok((Welcome { session, resumed, node: node.sockets.holder().node.clone(), resume }, connection))
-        }
-        Err(HomeError::Unknown) => {
-            tokio::spawn(settle_unknown(node, outbox, at, request));
+    let lost_at = node.clock.unix_ms();
+    let (session, resumed) = match node.homes.ask(&user, request).await {
+        Ok(HomeReply::Connected { session, resumed }) => (session, resumed),
+        Ok(_) => return Err(ServiceError::Internal),
+        Err(HomeError::Unknown) if holds => {
+            tokio::spawn(end_session(node, user, Held::Whichever(at), Ending::Lost { heard_at: lost_at }));
             let why = "the session may have opened; it ends by itself if so";
-            Err(ServiceError::Unavailable { why, after_ms: RETRY_AFTER_MS })
+            return Err(ServiceError::Unavailable { why, after_ms: RETRY_AFTER_MS });
         }
-        Err(error) => {
-            forget(&node, &user, at);
-            Err(error.into())
-        }
-    }
-}
-
-/// Repeats an opening of unknown outcome until the home has answered, and lets go of what it opened.
-async fn settle_unknown(node: Arc<Node>, outbox: Arc<Outbox>, at: ConnectionAt, request: HomeRequest) {
-    let user = outbox.viewer().user.clone();
-    loop {
-        tokio::time::sleep(Duration::from_millis(END_RETRY_MS)).await;
-        match node.homes.ask(&user, request.clone()).await {
-            Ok(reply) => return drop(connected(&node, &at, outbox, reply)),
-            Err(HomeError::Refused(_)) => return forget(&node, &user, at),
-            Err(HomeError::Busy | HomeError::NoHome | HomeError::Unknown | HomeError::Storage) => {}
-        }
-    }
-}
-
-/// Forgets a connection that came to nothing. An actor that has just started may know it: it saw it among the node's connections.
-fn forget(node: &Node, user: &UserId, at: ConnectionAt) {
-    node.sockets.forget(at.number);
-    node.homes.tell(user, HomeRequest::Disconnect { user: user.clone(), at });
-}
-
-type Served = (Option<SessionId>, bool, Box<dyn Connection>);
-
-/// Makes a connection of what the home answered.
-fn connected(
-    node: &Arc<Node>,
-    at: &ConnectionAt,
-    outbox: Arc<Outbox>,
-    reply: HomeReply,
-) -> Result<Served, ServiceError> {
-    let HomeReply::Connected { session, resumed } = reply else {
-        node.sockets.forget(at.number);
-        return Err(ServiceError::Internal);
+        Err(error) => return Err(error.into()),
     };
     let held = session.map(|s| (s.id, s.attachment));
     if let Some((session, attachment)) = held.clone() {
         node.sockets.has_session(at.number, session, attachment);
     }
-    let connection = LiveConnection::new(node.clone(), at.clone(), outbox, held.clone());
-    Ok((held.map(|(session, _)| session), resumed, Box::new(connection)))
+    admitted.at = None;
+    let connection = LiveConnection::new(node.clone(), at, outbox, held.clone());
+    let session = held.map(|(session, _)| session);
+    // A session keeps its token for life: the home knows only its hash, the client that resumed knows it.
+    let token = if resumed { offered } else { Some(minted.resume) };
+    let resume = session.as_ref().and(token);
+    Ok((Welcome { session, resumed, node: node.sockets.holder().node.clone(), resume }, Box::new(connection)))
 }

@@ -83,7 +83,7 @@ async fn a_status_expires_at_its_time_although_the_process_stood_still_and_no_se
         device: Device::new("web").unwrap(),
         activity: Activity::Active,
         kind: SessionKind::Http,
-        holder: None,
+        held_by: None,
         resume_hash: None,
     };
     write(&home, &alice, open).await;

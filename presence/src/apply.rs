@@ -162,14 +162,14 @@ impl<R: Relations> Step<'_, R> {
     fn take(&mut self, intent: &Intent) -> Result<Answer, Refusal> {
         match intent {
             Intent::OpenSession { .. } => self.open(intent),
-            Intent::AttachSession { session, resume_hash, holder } => {
+            Intent::AttachSession { session, resume_hash, held_by } => {
                 let now = self.now;
                 let session = self.live(session)?;
                 if session.resume_hash != Some(*resume_hash) {
                     return Err(Refusal::UnknownSession);
                 }
                 session.attachment += 1;
-                session.holder = Some(holder.clone());
+                session.held_by = Some(held_by.clone());
                 session.heard_at = now;
                 Ok(Answer::Session(session.clone()))
             }
@@ -184,6 +184,13 @@ impl<R: Relations> Step<'_, R> {
             }
             Intent::EndSession { session, attachment, cause, heard_at } => {
                 self.end(session, *attachment, *cause, *heard_at)
+            }
+            Intent::EndHeld { held_by, heard_at } => {
+                let held = self.record.sessions.iter().find(|s| s.held_by.as_ref() == Some(held_by));
+                match held.map(|s| s.id.clone()) {
+                    Some(session) => self.end(&session, None, EndCause::Expired, *heard_at),
+                    None => Ok(Answer::Done),
+                }
             }
             Intent::PutStatus { status, text, meta, expires_in_s } => {
                 let expires_at = expires_in_s.map(|s| self.now.saturating_add(s.saturating_mul(1_000)));
@@ -219,7 +226,7 @@ impl<R: Relations> Step<'_, R> {
     }
 
     fn open(&mut self, intent: &Intent) -> Result<Answer, Refusal> {
-        let Intent::OpenSession { session, device, activity, kind, holder, resume_hash } = intent else {
+        let Intent::OpenSession { session, device, activity, kind, held_by, resume_hash } = intent else {
             return Ok(Answer::Done);
         };
         if let Some(open) = self.record.session(session) {
@@ -237,7 +244,7 @@ impl<R: Relations> Step<'_, R> {
             opened_at: self.now,
             heard_at: self.now,
             attachment: u32::from(*kind == SessionKind::WebSocket),
-            holder: holder.clone(),
+            held_by: held_by.clone(),
             resume_hash: *resume_hash,
         };
         self.record.sessions.push(opened.clone());
@@ -354,7 +361,7 @@ fn aggregate_change(was: &UserRecord, is: &UserRecord, intent: &Intent) -> Optio
         (true, true) => None,
         (true, false) => Some(Reason::Connected),
         (false, true) => Some(match intent {
-            Intent::EndSession { cause: EndCause::Expired, .. } => Reason::Expired,
+            Intent::EndSession { cause: EndCause::Expired, .. } | Intent::EndHeld { .. } => Reason::Expired,
             Intent::EndSession { cause: EndCause::NodeLost, .. } => Reason::NodeLost,
             _ => Reason::Disconnected,
         }),

@@ -8,7 +8,7 @@ use crate::{
     id::{Device, SessionId, UserId},
     idempotency::RequestKey,
     limits,
-    record::{Activity, Holder, ManualStatus, Meta, Privacy, Profile, SessionKind},
+    record::{Activity, ConnectionAt, ManualStatus, Meta, Privacy, Profile, SessionKind},
 };
 use alloc::{boxed::Box, vec::Vec};
 use bincode::{Decode, Encode};
@@ -107,8 +107,8 @@ pub enum Intent {
         activity: Activity,
         /// How it proves life.
         kind: SessionKind,
-        /// Who holds the socket (WebSocket only).
-        holder: Option<Holder>,
+        /// The connection that holds it (WebSocket only).
+        held_by: Option<ConnectionAt>,
         /// SHA-256 of the resume token (WebSocket only).
         resume_hash: Option<[u8; 32]>,
     },
@@ -118,8 +118,8 @@ pub enum Intent {
         session: SessionId,
         /// Must hash to the session's own resume hash.
         resume_hash: [u8; 32],
-        /// Who holds the socket now.
-        holder: Holder,
+        /// The connection that holds it now.
+        held_by: ConnectionAt,
     },
     /// A session turns active or idle.
     SetActivity {
@@ -167,4 +167,11 @@ pub enum Intent {
     DeleteProfile,
     /// Removes the user with everything known of it.
     DeleteUser,
+    /// Whatever session a connection holds ends; none if another connection took it over.
+    EndHeld {
+        /// The connection.
+        held_by: ConnectionAt,
+        /// Last evidence of life.
+        heard_at: UnixMs,
+    },
 }

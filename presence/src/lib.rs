@@ -30,7 +30,8 @@ pub use ledger::Ledger;
 pub use outcome::{Answer, HistoryEntry, Outcome, Reason, Refusal, Row};
 pub use public::{PublicPresence, Status, TrueStatus};
 pub use record::{
-    Activity, Audience, Holder, ManualStatus, Meta, Privacy, Profile, Session, SessionKind, Setting, UserRecord,
+    Activity, Audience, ConnectionAt, Holder, ManualStatus, Meta, Privacy, Profile, Session, SessionKind, Setting,
+    UserRecord,
 };
 pub use ring::{PartitionId, Ring, partition_of};
 pub use visibility::{Viewer, Visibility};

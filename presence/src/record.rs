@@ -103,6 +103,15 @@ pub struct Holder {
     pub generation: u64,
 }
 
+/// A connection as its user's home knows it: the node that holds the socket, and that node's number for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct ConnectionAt {
+    /// The node.
+    pub holder: Holder,
+    /// Counts the node's connections since its start.
+    pub number: u64,
+}
+
 /// One device that is alive.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Session {
@@ -120,8 +129,8 @@ pub struct Session {
     pub heard_at: UnixMs,
     /// Counts connections that held the session; a report with an older number is ignored.
     pub attachment: u32,
-    /// The node that holds the socket (WebSocket only).
-    pub holder: Option<Holder>,
+    /// The connection that holds it (WebSocket only).
+    pub held_by: Option<ConnectionAt>,
     /// SHA-256 of the resume token (WebSocket only).
     pub resume_hash: Option<[u8; 32]>,
 }

@@ -75,9 +75,9 @@ pub(crate) struct LogCell {
 }
 
 impl LogCell {
-    /// The log of `partition` on `disk`, as `ledger` describes it.
+    /// The log of `partition` on `disk`, as `ledger` describes it; `bytes` long.
     #[must_use]
-    pub(crate) fn new(partition: PartitionId, disk: Arc<dyn Disk>, ledger: &LogLedger) -> Arc<Self> {
+    pub(crate) fn new(partition: PartitionId, disk: Arc<dyn Disk>, ledger: &LogLedger, bytes: u64) -> Arc<Self> {
         let ends = Ends {
             vote: ledger.vote,
             committed: ledger.committed,
@@ -86,6 +86,7 @@ impl LogCell {
             durable: ledger.last.map_or(0, |id| id.index),
             // What is read at a start is not read again.
             applied: ledger.last.map_or(0, |id| id.index),
+            grown_bytes: bytes,
             grown_entries: ledger.last.map_or(0, |id| id.index) - ledger.purged.map_or(0, |id| id.index),
             ..Ends::default()
         };

@@ -217,8 +217,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(&mut self) -> io::Result<StreamedSnapshot> {
         let (snapshot, seq) = self.streamed();
         self.writer.queue().want_state();
-        if !self.state.wait_synced(seq).await {
-            return Err(writer_ended());
+        tokio::select! {
+            () = self.state.wait_synced(seq) => {}
+            () = self.writer.queue().died() => return Err(writer_ended()),
         }
         Ok(snapshot)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod runtime;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Guard> for Stores {
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = Writer::start(Arc::clone(&disk), watermark, Position::default(), on_fatal).unwrap();
         let partition = PartitionId(3);
-        let log = LogCell::new(partition, Arc::clone(&disk), &LogLedger::default());
+        let log = LogCell::new(partition, Arc::clone(&disk), &LogLedger::default(), 0);
         let state = StateCell::new(partition, Arc::clone(&disk), StateHeader::default());
         let store = LogStore::new(Arc::clone(&log), Arc::clone(&writer));
         let machine = Machine::new(state, log, Arc::clone(&writer), Arc::new(Nobody));

@@ -77,7 +77,7 @@ impl Trial {
             writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), sealed, done));
             wait.await.unwrap();
         }
-        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger);
+        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger, 0);
         let state = StateCell::new(PARTITION, Arc::clone(&disk), states.get(&PARTITION).cloned().unwrap_or_default());
         let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&writer), Arc::new(Nobody));
         Self { disk, writer: Arc::clone(&writer), state, log: LogStore::new(log, writer), machine, _lock: lock }

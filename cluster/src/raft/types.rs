@@ -3,6 +3,7 @@
 //! One leader a term (`leader_id_std`): commands are fenced by the term of their home, so that two leaders of one term, which
 //! openraft's default allows, would pass each other's fence.
 
+use super::runtime::GridRuntime;
 use openraft::{impls::leader_id_std, type_config::alias};
 use rollcall_presence::{Entry, NodeName, Outcome};
 use std::{fmt, sync::Arc};
@@ -15,6 +16,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Member,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = GridRuntime,
 );
 
 /// What a log entry holds of ours; cheap to copy.

@@ -124,9 +124,10 @@ impl StateCell {
         self.synced.send_if_modified(|known| std::mem::replace(known, seq) != seq);
     }
 
-    /// Waits until the steps up to `seq` are on disk; `false` when that will never be.
-    pub(crate) async fn wait_synced(&self, seq: u64) -> bool {
-        self.synced.subscribe().wait_for(|synced| *synced >= seq).await.is_ok()
+    /// Waits until the steps up to `seq` are on disk: for ever, if the writer is gone.
+    pub(crate) async fn wait_synced(&self, seq: u64) {
+        // The sender lives as long as this cell, so that waiting cannot fail.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced >= seq).await;
     }
 
     /// The header as it stands.

@@ -81,6 +81,8 @@ pub(crate) fn read_described(disk: &dyn Disk) -> Result<BTreeMap<Vec<u8>, Vec<u8
 pub(crate) struct Groups {
     /// The logs.
     pub logs: BTreeMap<PartitionId, LogLedger>,
+    /// How long the logs are, bytes.
+    pub log_bytes: BTreeMap<PartitionId, u64>,
     /// The states.
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of states that were never switched to, or no longer used.
@@ -116,7 +118,9 @@ pub(crate) fn read_groups(
         if state.applied.map(|id| id.index) < log.purged.map(|id| id.index) {
             return Err(Refusal::Damaged(format!("{} ends before the log begins", what("state"))));
         }
-        check_log(disk, partition, &log).map_err(|why| Refusal::Damaged(format!("{}: {why}", what("log"))))?;
+        let log_bytes =
+            check_log(disk, partition, &log).map_err(|why| Refusal::Damaged(format!("{}: {why}", what("log"))))?;
+        groups.log_bytes.insert(partition, log_bytes);
         check_state(disk, partition, &state, &mut groups.leftovers)
             .map_err(|why| Refusal::Damaged(format!("{}: {why}", what("state"))))?;
         groups.logs.insert(partition, log);
@@ -125,8 +129,9 @@ pub(crate) fn read_groups(
     Ok(groups)
 }
 
-/// Reads a group's log: whole, in order, and what its ledger says.
-fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Result<(), String> {
+/// Reads a group's log: whole, in order, and what its ledger says; answers how many bytes it has.
+fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Result<u64, String> {
+    let mut bytes = 0;
     let mut digest = Digest::default();
     let mut next = ledger.purged.map_or(0, |id| id.index + 1);
     let mut last = ledger.purged;
@@ -142,6 +147,7 @@ fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Res
             return Err(format!("entry {next} is missing"));
         }
         sealed.extend_from_slice(&value);
+        bytes += value.len() as u64;
         if envelope::sealed_len(&sealed).map_err(|e| format!("entry {index}: {e}"))? > sealed.len() {
             continue;
         }
@@ -160,7 +166,7 @@ fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Res
     if last != ledger.last {
         return Err(format!("it ends with entry {next}, but should end with {:?}", ledger.last));
     }
-    if digest != ledger.digest { Err("its rows do not add up".into()) } else { Ok(()) }
+    if digest != ledger.digest { Err("its rows do not add up".into()) } else { Ok(bytes) }
 }
 
 /// Reads a group's state: what its header says. Rows of other epochs go to `leftovers`.

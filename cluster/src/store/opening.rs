@@ -108,6 +108,8 @@ pub(crate) struct Opened {
     pub position: Position,
     /// Who this node is; `None` when nobody was yet.
     pub identity: Option<StoredIdentity>,
+    /// How long the logs are, bytes.
+    pub log_bytes: BTreeMap<PartitionId, u64>,
     /// The states, by partition.
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of no state, left by an install that broke off.
@@ -164,14 +166,15 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
         checks::Refusal::Newer(why) => StartError::Newer { path: path.to_owned(), why },
         checks::Refusal::Other(error) => error,
     });
-    let (position, identity, states, leftovers) = match recovered {
+    let (position, identity, groups) = match recovered {
         Ok(recovered) => recovered,
         Err(error) => {
             disk.close();
             return Err(error);
         }
     };
-    Ok(Opened { lock, disk, watermark, position, identity, states, leftovers })
+    let checks::Groups { log_bytes, states, leftovers, .. } = groups;
+    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers })
 }
 
 /// Whether an error says nothing of the database, but of what it lies on: nobody should move it away for that.
@@ -189,7 +192,7 @@ fn sync_directories(path: &Path, store: &Path) -> io::Result<()> {
     Ok(())
 }
 
-type Recovered = (Position, Option<StoredIdentity>, BTreeMap<PartitionId, StateHeader>, Vec<(Vec<u8>, Vec<u8>)>);
+type Recovered = (Position, Option<StoredIdentity>, checks::Groups);
 
 fn recover(disk: &dyn Disk, promised: u64, expected: &Expected) -> Result<Recovered, checks::Refusal> {
     let round = match disk.get(key::ROUND).map_err(|e| checks::unreadable(&e))? {
@@ -213,8 +216,8 @@ fn recover(disk: &dyn Disk, promised: u64, expected: &Expected) -> Result<Recove
         None if round.number > 0 => return Err(checks::Refusal::Damaged("the node's identity is missing".into())),
         None => {}
     }
-    let groups = checks::read_groups(disk, &described, expected.partitions)?;
+    let mut groups = checks::read_groups(disk, &described, expected.partitions)?;
     let applied = groups.states.iter().filter_map(|(p, header)| header.applied.map(|id| (*p, id))).collect();
-    let position = Position { round, described, logs: groups.logs, applied };
-    Ok((position, identity, groups.states, groups.leftovers))
+    let position = Position { round, described, logs: std::mem::take(&mut groups.logs), applied };
+    Ok((position, identity, groups))
 }

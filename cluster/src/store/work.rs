@@ -139,6 +139,7 @@ struct Waiting {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    died: tokio::sync::watch::Sender<bool>,
 }
 
 impl Queue {
@@ -188,12 +189,19 @@ impl Queue {
     pub(crate) fn kill(&self) {
         let mut waiting = self.waiting.lock();
         *waiting = Waiting { dead: true, ..Waiting::default() };
+        self.died.send_replace(true);
     }
 
     /// Whether the writer is gone before its time.
     #[must_use]
     pub(crate) fn is_dead(&self) -> bool {
         self.waiting.lock().dead
+    }
+
+    /// Returns when the writer is gone before its time, for those who wait for what it would have done.
+    pub(crate) async fn died(&self) {
+        // The sender lives as long as this queue, so that waiting cannot fail.
+        let _ = self.died.subscribe().wait_for(|died| *died).await;
     }
 
     /// Waits for a round's work; `None` once closed and empty. With `at_once`, an empty round is returned rather than

@@ -28,7 +28,7 @@ pub fn open_session(n: u64) -> Intent {
         device: Device::new("web").unwrap(),
         activity: Activity::Active,
         kind: SessionKind::Http,
-        holder: None,
+        held_by: None,
         resume_hash: None,
     }
 }

@@ -52,7 +52,10 @@ impl UserState {
                     let held = (session.id.clone(), session.attachment);
                     self.connection(&at).session = Some(held);
                     self.part_older(&session.id);
-                    let _ = reply.send(Ok(HomeReply::Connected { session: Some(session), resumed: resumes }));
+                    if reply.send(Ok(HomeReply::Connected { session: Some(session), resumed: resumes })).is_err() {
+                        // Nobody waits any more: the node takes it for lost, and ends what this connection holds.
+                        self.connections.retain(|c| c.at != at);
+                    }
                 }
                 Err(HomeError::Refused(Refusal::UnknownSession)) if resumes => {
                     return self.open_instead(myself, at, wanted, reply); // it ended in between
@@ -66,7 +69,7 @@ impl UserState {
     }
 
     /// Brings what is held in memory up to date, and tells the connections of the user.
-    fn learn(&mut self, outcome: &Outcome) -> Result<(), ActorProcessingErr> {
+    pub(super) fn learn(&mut self, outcome: &Outcome) -> Result<(), ActorProcessingErr> {
         if !outcome.record_changed && !outcome.deleted {
             return Ok(());
         }

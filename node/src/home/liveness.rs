@@ -43,7 +43,7 @@ impl UserState {
         let heard_at = heard.map_or(session.heard_at, |h| h.unix_ms.max(session.heard_at));
         if session.kind == SessionKind::WebSocket {
             // Timed here only when its node was gone; resumed meanwhile, its new node judges it.
-            if session.holder.as_ref().is_some_and(|h| self.partition.nodes.is_live(h)) {
+            if session.held_by.as_ref().is_some_and(|c| self.partition.nodes.is_live(&c.holder)) {
                 return None;
             }
         } else if let Some(heard) = heard {

@@ -9,13 +9,13 @@ use super::{
     watching::Watching,
 };
 use crate::{
-    bounds::{HOME_DEADLINE_MS, TICK_MS, USER_MAILBOX_MAX},
+    bounds::{DUE_AGAIN_MS, HOME_DEADLINE_MS, TICK_MS, USER_MAILBOX_MAX},
     clock::Clock,
 };
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorRuntime};
 use rollcall_cluster::{Partition, Role};
-use rollcall_presence::{Holder, PartitionId, SessionId, UserId, Visibility, deadline::Deadlines};
+use rollcall_presence::{Holder, Outcome, PartitionId, SessionId, UserId, Visibility, deadline::Deadlines};
 use std::{
     collections::HashMap,
     sync::{
@@ -232,6 +232,17 @@ impl HomePartition {
             return Err(HomeError::Busy);
         }
         Ok(())
+    }
+
+    /// Hands an outcome to the user's actor in place of one that failed, as long as this is the home of `term`: its timers and its
+    /// connections depend on it.
+    pub(super) async fn learn_later(self: &Arc<Self>, user: &UserId, outcome: Arc<Outcome>, term: u64) {
+        while self.term() == Some(term) {
+            if self.send(user, UserMsg::Learn(outcome.clone())).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(DUE_AGAIN_MS)).await;
+        }
     }
 
     fn start(self: &Arc<Self>, user: &UserId, again: bool) -> Option<UserEntry> {

@@ -147,7 +147,7 @@ impl HomePartition {
     pub(super) fn time_session(&self, user: &UserId, session: &Session) {
         let in_ms = match session.kind {
             SessionKind::Http => Some(self.rules.session_ttl_ms),
-            SessionKind::WebSocket if session.holder.as_ref().is_some_and(|h| self.nodes.is_live(h)) => None,
+            SessionKind::WebSocket if session.held_by.as_ref().is_some_and(|c| self.nodes.is_live(&c.holder)) => None,
             SessionKind::WebSocket => Some(self.rules.grace_ms),
         };
         let key = (user.clone(), Due::Session(session.id.clone()));

@@ -4,18 +4,9 @@
 
 use bincode::{Decode, Encode};
 use rollcall_presence::{
-    Activity, Answer, Device, HistoryEntry, Holder, Intent, ListKind, Privacy, Profile, PublicPresence, Refusal,
-    RequestKey, Session, SessionId, Setting, UnixMs, UserId, Viewer,
+    Activity, Answer, ConnectionAt, Device, HistoryEntry, Holder, Intent, ListKind, Privacy, Profile, PublicPresence,
+    Refusal, RequestKey, Session, SessionId, Setting, UnixMs, UserId, Viewer,
 };
-
-/// A connection as its user's home knows it: the node that holds the socket, and that node's number for it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
-pub struct ConnectionAt {
-    /// The node.
-    pub holder: Holder,
-    /// Counts the node's connections since its start.
-    pub number: u64,
-}
 
 /// The session that a connection brings.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -7,12 +7,12 @@
 use super::{
     liveness::Heard,
     partition::{Due, HomePartition},
-    request::{ConnectionAt, HomeError, HomeReply, SessionWanted},
+    request::{HomeError, HomeReply, SessionWanted},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rollcall_cluster::ProposeError;
 use rollcall_presence::{
-    Activity, Command, Intent, Outcome, RequestKey, SessionId, SessionKind, UnixMs, UserId, UserRecord,
+    Activity, Command, ConnectionAt, Intent, Outcome, RequestKey, SessionId, SessionKind, UnixMs, UserId, UserRecord,
 };
 use std::{
     sync::{
@@ -81,6 +81,8 @@ pub enum UserMsg {
     Sessions(Reply),
     /// A deadline came due.
     Due(Due),
+    /// A proposal of an actor that failed meanwhile came back.
+    Learn(Arc<Outcome>),
     /// A proposal came back.
     Committed {
         /// What became of it.
@@ -194,6 +196,7 @@ impl Actor for UserActor {
                 let _ = reply.send(Ok(HomeReply::Sessions(state.sessions())));
             }
             UserMsg::Due(due) => state.due(&myself, due)?,
+            UserMsg::Learn(outcome) => state.learn(&outcome)?,
             UserMsg::Committed { result, then } => {
                 state.in_flight -= 1;
                 state.committed(&myself, result, then)?;
@@ -232,11 +235,16 @@ impl UserState {
                 self.committed(myself, result, then)
             }
             Poll::Pending => {
-                let myself = myself.clone();
+                let (myself, partition, user) = (myself.clone(), self.partition.clone(), self.user.clone());
                 tokio::spawn(async move {
                     let result = proposing.await;
-                    // The actor may be gone with its home: who waits is told that the outcome is not known.
-                    let _ = myself.send_message(UserMsg::Committed { result, then });
+                    let outcome = result.clone().ok();
+                    // If the actor is gone, who waits is told that the outcome is not known.
+                    if myself.send_message(UserMsg::Committed { result, then }).is_err()
+                        && let Some(outcome) = outcome
+                    {
+                        partition.learn_later(&user, outcome, term).await;
+                    }
                 });
                 Ok(())
             }
@@ -288,13 +296,13 @@ impl UserState {
         });
         let resumes = resumed.is_some();
         let intent = match resumed {
-            Some((session, resume_hash)) => Intent::AttachSession { session, resume_hash, holder: at.holder.clone() },
+            Some((session, resume_hash)) => Intent::AttachSession { session, resume_hash, held_by: at.clone() },
             None => Intent::OpenSession {
                 session: wanted.session.clone(),
                 device: wanted.device.clone(),
                 activity: Activity::Active,
                 kind: SessionKind::WebSocket,
-                holder: Some(at.holder.clone()),
+                held_by: Some(at.clone()),
                 resume_hash: Some(wanted.resume_hash),
             },
         };

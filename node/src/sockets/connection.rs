@@ -3,10 +3,13 @@
 //! The node that holds the socket owns the session's life: it repeats the session's ending until the home has answered. A
 //! connection that is dropped without a word counts as lost now.
 
-use super::outbox::{Follow, Outbox, Pending};
+use super::{
+    outbox::{Follow, Outbox, Pending},
+    slot::Why,
+};
 use crate::{
     bounds::END_RETRY_MS,
-    home::request::{ConnectionAt, HomeError, HomeReply, HomeRequest},
+    home::request::{HomeError, HomeReply, HomeRequest},
     node::Node,
 };
 use async_trait::async_trait;
@@ -15,7 +18,9 @@ use rollcall_api::{
     service::{Connection, Delivery, Ending, ServiceError},
     wire::EncodedPresence,
 };
-use rollcall_presence::{Activity, EndCause, Intent, SessionId, UnixMs, UserId, limits::TICK_LATE_MAX_MS};
+use rollcall_presence::{
+    Activity, ConnectionAt, EndCause, Intent, SessionId, UnixMs, UserId, limits::TICK_LATE_MAX_MS,
+};
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -76,7 +81,7 @@ impl LiveConnection {
         else {
             return;
         };
-        runtime.spawn(end_session(self.node.clone(), user, session, attachment, ending));
+        runtime.spawn(end_session(self.node.clone(), user, Held::Known(session, attachment), ending));
     }
 }
 
@@ -90,8 +95,17 @@ async fn pass(ms: u64) {
     }
 }
 
+/// What a connection held when it ended.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// A session, at this attachment.
+    Known(SessionId, u32),
+    /// None, or one that the home never told of: whichever this connection holds there.
+    Whichever(ConnectionAt),
+}
+
 /// Ends a session now or after its grace, repeating it until the home has answered.
-async fn end_session(node: Arc<Node>, user: UserId, session: SessionId, attachment: u32, ending: Ending) {
+pub(crate) async fn end_session(node: Arc<Node>, user: UserId, held: Held, ending: Ending) {
     let (cause, heard_at) = match ending {
         Ending::Closed => (EndCause::Closed, node.clock.unix_ms()),
         Ending::Lost { heard_at } => {
@@ -100,7 +114,12 @@ async fn end_session(node: Arc<Node>, user: UserId, session: SessionId, attachme
         }
     };
     loop {
-        let intent = Intent::EndSession { session: session.clone(), attachment: Some(attachment), cause, heard_at };
+        let intent = match &held {
+            Held::Known(session, attachment) => {
+                Intent::EndSession { session: session.clone(), attachment: Some(*attachment), cause, heard_at }
+            }
+            Held::Whichever(at) => Intent::EndHeld { held_by: at.clone(), heard_at },
+        };
         let request = HomeRequest::Write { user: user.clone(), intent, key: None };
         match node.homes.ask(&user, request).await {
             Ok(_) | Err(HomeError::Refused(_)) => return,
@@ -126,7 +145,7 @@ async fn follow(node: Arc<Node>, outbox: Arc<Outbox>, changes: BTreeMap<UserId, 
                 added.push((user, blocked));
             }
             Follow::Removed => {
-                if node.unwatch(&outbox, &user, false) {
+                if node.unwatch(&outbox, &user, Why::Contact) {
                     unwatched.push(user);
                 }
             }
@@ -193,7 +212,7 @@ impl Connection for LiveConnection {
     async fn unwatch(&mut self, users: Vec<UserId>) -> Result<(), ServiceError> {
         self.outbox.unfollow(&users);
         for user in &users {
-            self.node.unwatch(&self.outbox, user, true);
+            self.node.unwatch(&self.outbox, user, Why::Any);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod subject;
 
 pub use connection::LiveConnection;
 pub use registry::Sockets;
+pub use slot::Why;
 
 #[cfg(test)]
 mod outbox_tests;

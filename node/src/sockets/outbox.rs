@@ -4,7 +4,7 @@
 //! ready to take it. So a slow reader costs its slots and nothing more, and learns the latest state.
 
 use super::{
-    slot::{CONTACT, DIRTY, EXPLICIT, LIVE, NOTHING_SENT, SENT_STALE, Slot},
+    slot::{CONTACT, DIRTY, EXPLICIT, LIVE, NOTHING_SENT, SENT_STALE, Slot, Why},
     subject::{Subject, Subjects},
 };
 use crate::bounds::{DELIVERY_MAX, FOLLOWS_MAX};
@@ -174,26 +174,21 @@ impl Outbox {
         inner.explicit + u32::try_from(new).unwrap_or(u32::MAX)
     }
 
-    /// Watches `user`, silently until its snapshot is taken; `true` if it was not watched at all before.
+    /// Watches `user`, silently until its snapshot is taken; `true` if it was not watched for this reason before.
     pub fn add(self: &Arc<Self>, subjects: &Subjects, user: &UserId, explicit: bool) -> bool {
         let flag = if explicit { EXPLICIT } else { CONTACT };
-        let new = {
+        {
             let mut inner = self.inner.lock();
             let slot = inner.find(user);
-            match slot.and_then(|s| inner.slots[s as usize].as_mut()) {
-                Some(held) => {
-                    let first = explicit && !held.is(EXPLICIT);
-                    held.put(flag, true);
-                    inner.explicit += u32::from(first);
-                    false
-                }
-                None => true,
+            if let Some(held) = slot.and_then(|s| inner.slots[s as usize].as_mut()) {
+                let first = !held.is(flag);
+                held.put(flag, true);
+                inner.explicit += u32::from(first && explicit);
+                return first;
             }
-        };
-        if new {
-            subjects.add(user, self, |subject, position| self.inner.lock().insert(subject, position, flag));
         }
-        new
+        subjects.add(user, self, |subject, position| self.inner.lock().insert(subject, position, flag));
+        true
     }
 
     /// Takes both halves of a first decision; a newer one that came meanwhile stays.
@@ -243,14 +238,16 @@ impl Outbox {
         }
     }
 
-    /// Stops watching `user` for the reason given, or, with `all`, for any; `true` if it is no longer watched.
-    pub fn remove(&self, subjects: &Subjects, user: &UserId, all: bool, forgotten: impl FnOnce(&UserId)) -> bool {
+    /// Stops watching `user` for the reasons given; `true` if it is no longer watched.
+    pub fn remove(&self, subjects: &Subjects, user: &UserId, why: Why, forgotten: impl FnOnce(&UserId)) -> bool {
         let (subject, slot) = {
             let mut inner = self.inner.lock();
             let Some(slot) = inner.find(user) else { return false };
             let Some(held) = inner.slots[slot as usize].as_mut() else { return false };
-            if !all && held.is(EXPLICIT) {
-                held.put(CONTACT, false);
+            let (asked, left) = (held.is(EXPLICIT), held.flags & (EXPLICIT | CONTACT) & !why.flags());
+            if left != 0 {
+                held.put(why.flags(), false);
+                inner.explicit -= u32::from(asked && left & EXPLICIT == 0);
                 return false;
             }
             (held.subject.clone(), slot)

@@ -2,6 +2,7 @@
 
 use super::{
     outbox::{Follow, Outbox, Pending},
+    slot::Why,
     subject::Subjects,
 };
 use rollcall_api::service::{Delivery, GoodbyeReason};
@@ -148,7 +149,7 @@ fn nothing_comes_of_a_user_who_is_not_watched_any_more_and_its_home_is_told() {
     let watch = Watch::of(&["alice", "carol"]);
     watch.publish("alice", 2, 2);
     let mut told_home = None;
-    assert!(watch.outbox.remove(&watch.subjects, &user("alice"), true, |gone| told_home = Some(gone.clone())));
+    assert!(watch.outbox.remove(&watch.subjects, &user("alice"), Why::Any, |gone| told_home = Some(gone.clone())));
     assert_eq!(told_home, Some(user("alice")));
     assert!(watch.subjects.get(&user("alice")).is_none());
     assert_eq!(watch.versions(), []);
@@ -165,7 +166,7 @@ fn watchers_of_one_subject_leave_in_any_order() {
         outbox.snapshot(&[(user("alice"), None)]);
     }
     for (left, gone) in [1, 4, 0].into_iter().enumerate() {
-        viewers[gone].remove(&subjects, &user("alice"), true, |_| panic!("others still watch"));
+        viewers[gone].remove(&subjects, &user("alice"), Why::Any, |_| panic!("others still watch"));
         let version = left as u64 + 1;
         subjects.get(&user("alice")).unwrap().publish(&presence("alice", version), version, false);
         for stays in [2, 3] {
@@ -179,11 +180,22 @@ fn watchers_of_one_subject_leave_in_any_order() {
 #[test]
 fn a_contact_that_is_watched_explicitly_too_stays_watched() {
     let watch = Watch::of(&["alice"]);
-    assert!(!watch.outbox.add(&watch.subjects, &user("alice"), false));
-    assert!(!watch.outbox.remove(&watch.subjects, &user("alice"), false, |_| {}));
+    assert!(watch.outbox.add(&watch.subjects, &user("alice"), false));
+    assert!(!watch.outbox.add(&watch.subjects, &user("alice"), false), "it is known as a contact");
+    assert!(!watch.outbox.remove(&watch.subjects, &user("alice"), Why::Contact, |_| {}));
     watch.publish("alice", 2, 2);
     assert_eq!(watch.versions(), [told("alice", 2)]);
     assert_eq!(watch.outbox.explicit_with([user("alice"), user("x")].iter()), 2);
+}
+
+#[test]
+fn a_contact_whose_explicit_watch_came_to_nothing_is_a_contact_as_before() {
+    let (outbox, subjects) = (Outbox::new(Viewer { user: user("bob"), service: false }), Subjects::default());
+    assert!(outbox.add(&subjects, &user("alice"), false));
+    assert!(outbox.add(&subjects, &user("alice"), true));
+    assert!(!outbox.remove(&subjects, &user("alice"), Why::Asked, |_| panic!("the contact is watched")));
+    assert_eq!(outbox.explicit_with(std::iter::empty()), 0, "it does not count as asked for");
+    assert!(outbox.remove(&subjects, &user("alice"), Why::Contact, |_| {}), "it goes with the contact");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::{
     outbox::{Follow, Outbox},
     subject::Subjects,
 };
-use crate::home::request::{ConnectionAt, NodeNote};
+use crate::home::request::NodeNote;
 use parking_lot::Mutex;
 use rollcall_api::service::{GoodbyeReason, ServiceError};
-use rollcall_presence::{Holder, SessionId, UserId};
+use rollcall_presence::{ConnectionAt, Holder, SessionId, UserId};
 use std::{
     collections::HashMap,
     sync::{

@@ -18,6 +18,27 @@ pub(super) const SENT_STALE: u8 = 64;
 /// No version: the client was told nothing of the subject yet.
 pub(super) const NOTHING_SENT: u64 = u64::MAX;
 
+/// Why a user is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The client asked.
+    Asked,
+    /// It is a contact.
+    Contact,
+    /// Either, or both.
+    Any,
+}
+
+impl Why {
+    pub(super) fn flags(self) -> u8 {
+        match self {
+            Self::Asked => EXPLICIT,
+            Self::Contact => CONTACT,
+            Self::Any => EXPLICIT | CONTACT,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) subject: Arc<Subject>,

@@ -47,11 +47,26 @@ proptest! {
     }
 
     #[test]
+    fn what_a_connection_held_ends_unless_another_took_it_over(history in any_history()) {
+        let mut world = World::new();
+        for deed in &history {
+            let done = world.act(deed);
+            let (Intent::EndHeld { held_by, .. }, None) = (&done.command.intent, &done.command.key) else { continue };
+            let (before, after) = (&done.before.known().sessions, &done.after.known().sessions);
+            let held = before.iter().find(|s| s.held_by.as_ref() == Some(held_by)).map(|s| s.id.clone());
+            prop_assert_eq!(done.outcome.answer, Ok(Answer::Done));
+            prop_assert_eq!(&done.outcome.ended, &held.iter().cloned().collect::<Vec<_>>());
+            let others: Vec<_> = before.iter().filter(|s| Some(&s.id) != held.as_ref()).cloned().collect();
+            prop_assert_eq!(after, &others);
+        }
+    }
+
+    #[test]
     fn a_session_is_taken_over_by_its_own_token_only(history in any_history()) {
         let mut world = World::new();
         for deed in &history {
             let done = world.act(deed);
-            let (Intent::AttachSession { session, resume_hash, holder }, None) = (&done.command.intent, &done.command.key)
+            let (Intent::AttachSession { session, resume_hash, held_by }, None) = (&done.command.intent, &done.command.key)
             else {
                 continue;
             };
@@ -61,7 +76,7 @@ proptest! {
                 Some(before) => {
                     let after = done.after.known().session(session).cloned().unwrap();
                     prop_assert_eq!(after.attachment, before.attachment + 1);
-                    prop_assert_eq!(after.holder.as_ref(), Some(holder));
+                    prop_assert_eq!(after.held_by.as_ref(), Some(held_by));
                     prop_assert_eq!((&after.device, after.activity), (&before.device, before.activity));
                     prop_assert_eq!(&done.outcome.presence, &None, "taking over makes no event");
                     prop_assert_eq!(done.outcome.answer, Ok(Answer::Session(after)));

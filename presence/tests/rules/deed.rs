@@ -2,8 +2,8 @@
 
 use proptest::{collection::vec, option, prelude::*};
 use rollcall_presence::{
-    Activity, Audience, Device, EndCause, Holder, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Privacy,
-    Profile, RequestKey, SessionId, SessionKind, UserId,
+    Activity, Audience, ConnectionAt, Device, EndCause, Holder, Intent, ListChanges, ListKind, ManualStatus, Meta,
+    NodeName, Privacy, Profile, RequestKey, SessionId, SessionKind, UserId,
 };
 
 /// One step of a history. Times are relative to the moment it is done.
@@ -56,8 +56,9 @@ pub(crate) fn device(index: u8) -> Device {
     Device::new(["web", "mobile", "bot"][usize::from(index)]).unwrap()
 }
 
-pub(crate) fn holder(index: u8) -> Holder {
-    Holder { node: NodeName::new(&format!("n{index}")).unwrap(), generation: u64::from(index) }
+pub(crate) fn connection(index: u8) -> ConnectionAt {
+    let holder = Holder { node: NodeName::new(&format!("n{index}")).unwrap(), generation: u64::from(index) };
+    ConnectionAt { holder, number: u64::from(index) }
 }
 
 /// The resume hash of a session: its own, as tokens are.
@@ -83,7 +84,7 @@ pub(crate) fn open_session() -> impl Strategy<Value = Intent> {
         device: device(on),
         activity,
         kind: if socket { SessionKind::WebSocket } else { SessionKind::Http },
-        holder: socket.then(|| holder(on)),
+        held_by: socket.then(|| connection(on)),
         resume_hash: socket.then(|| resume_hash(id)),
     })
 }
@@ -92,8 +93,12 @@ fn attach_session() -> impl Strategy<Value = Intent> {
     (0..5u8, 0..5u8, 0..3u8).prop_map(|(id, hash, by)| Intent::AttachSession {
         session: session(id),
         resume_hash: resume_hash(if hash == 0 { 9 } else { id }),
-        holder: holder(by),
+        held_by: connection(by),
     })
+}
+
+fn end_held() -> impl Strategy<Value = Intent> {
+    (0..3u8, 0..40_000u64).prop_map(|(by, heard_at)| Intent::EndHeld { held_by: connection(by), heard_at })
 }
 
 fn set_activity() -> impl Strategy<Value = Intent> {
@@ -173,6 +178,7 @@ pub(crate) fn living() -> impl Strategy<Value = Wish> {
     prop_oneof![
         6 => open_session().prop_map(Wish::Plain),
         2 => attach_session().prop_map(Wish::Plain),
+        1 => end_held().prop_map(Wish::Plain),
         4 => set_activity().prop_map(Wish::Plain),
         5 => end(),
         6 => put_status(any_status()).prop_map(Wish::Plain),
@@ -189,6 +195,7 @@ pub(crate) fn hidden() -> impl Strategy<Value = Wish> {
     prop_oneof![
         4 => open_session().prop_map(Wish::Plain),
         1 => attach_session().prop_map(Wish::Plain),
+        1 => end_held().prop_map(Wish::Plain),
         3 => set_activity().prop_map(Wish::Plain),
         4 => end(),
         2 => put_status(Just(ManualStatus::Invisible)).prop_map(unlimited).prop_map(Wish::Plain),

@@ -2,7 +2,7 @@
 //!
 //! What fails here would misread every existing disk. Change the golden bytes only together with a migration.
 
-use crate::deed::{device, holder, key, meta, session, user};
+use crate::deed::{connection, device, key, meta, session, user};
 use rollcall_presence::{
     Activity, Answer, Audience, Command, EndCause, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListChanges,
     ListKind, ManualStatus, Meta, Policy, Privacy, Profile, PublicPresence, Reason, Refusal, Session, SessionKind,
@@ -34,7 +34,7 @@ fn a_session() -> Session {
         opened_at: 1_000,
         heard_at: 2_000,
         attachment: 3,
-        holder: Some(holder(2)),
+        held_by: Some(connection(2)),
         resume_hash: Some([0xab; 32]),
     }
 }
@@ -87,7 +87,7 @@ fn a_record() {
             has_profile: true,
         },
         "0201056c756e6368077b2261223a317d01fd002c165b9301000001027331037765620101fbe803fb \
-            d0070301026e320201ababababababababababababababababababababababababababababababab \
+            d0070301026e32020201ababababababababababababababababababababababababababababababab \
             ab010002010a010b0c0d0e0f1001",
     );
 }
@@ -100,7 +100,7 @@ fn an_entry_that_opens_attaches_or_ends_a_session() {
             device: device(0),
             activity: Activity::Active,
             kind: SessionKind::Http,
-            holder: None,
+            held_by: None,
             resume_hash: None,
         }),
         "01010203040103626f62060700000273310377656200000000",
@@ -111,16 +111,16 @@ fn an_entry_that_opens_attaches_or_ends_a_session() {
             device: device(0),
             activity: Activity::Idle,
             kind: SessionKind::WebSocket,
-            holder: Some(holder(1)),
+            held_by: Some(connection(1)),
             resume_hash: Some([0xcd; 32]),
         }),
-        "01010203040103626f620607000002733103776562010101026e310101cdcdcdcdcdcdcdcdcdcdcd \
+        "01010203040103626f620607000002733103776562010101026e31010101cdcdcdcdcdcdcdcdcdcdcd \
             cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
     );
     golden(
-        &entry(Intent::AttachSession { session: session(1), resume_hash: [0xcd; 32], holder: holder(1) }),
+        &entry(Intent::AttachSession { session: session(1), resume_hash: [0xcd; 32], held_by: connection(1) }),
         "01010203040103626f6206070001027331cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd \
-            cdcdcdcdcdcdcdcdcd026e3101",
+            cdcdcdcdcdcdcdcdcd026e310101",
     );
     golden(
         &entry(Intent::SetActivity { session: session(1), activity: Activity::Idle }),
@@ -130,6 +130,7 @@ fn an_entry_that_opens_attaches_or_ends_a_session() {
     golden(&entry(end(None, EndCause::Closed)), "01010203040103626f6206070003027331000009");
     golden(&entry(end(Some(3), EndCause::Expired)), "01010203040103626f620607000302733101030109");
     golden(&entry(end(Some(3), EndCause::NodeLost)), "01010203040103626f620607000302733101030209");
+    golden(&entry(Intent::EndHeld { held_by: connection(1), heard_at: 9 }), "01010203040103626f620607000c026e31010109");
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn an_answer() {
     golden(&Answer::Done, "00");
     golden(
         &Answer::Session(a_session()),
-        "01027331037765620101fbe803fbd0070301026e320201ababababababababababababababababab \
+        "01027331037765620101fbe803fbd0070301026e32020201ababababababababababababababababab \
             ababababababababababababababab",
     );
     golden(

@@ -31,7 +31,7 @@ fn reason(done: &Done) -> Option<Reason> {
     if was_alive != alive {
         return Some(match done.command.intent {
             _ if alive => Reason::Connected,
-            Intent::EndSession { cause: EndCause::Expired, .. } => Reason::Expired,
+            Intent::EndSession { cause: EndCause::Expired, .. } | Intent::EndHeld { .. } => Reason::Expired,
             Intent::EndSession { cause: EndCause::NodeLost, .. } => Reason::NodeLost,
             _ => Reason::Disconnected,
         });

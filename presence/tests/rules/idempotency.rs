@@ -93,7 +93,7 @@ fn a_deletion_repeated_under_its_key_spares_the_user_who_returned() {
         device: crate::deed::device(0),
         activity: rollcall_presence::Activity::Active,
         kind: rollcall_presence::SessionKind::Http,
-        holder: None,
+        held_by: None,
         resume_hash: None,
     };
     let plain = |intent: &Intent| Deed { user: 0, after_ms: 10, key: None, wish: Wish::Plain(intent.clone()) };

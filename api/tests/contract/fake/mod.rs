@@ -154,7 +154,7 @@ impl Fake {
             device: wanted.device.clone(),
             activity: Activity::Active,
             kind: SessionKind::WebSocket,
-            holder: None,
+            held_by: None,
             resume_hash: None,
         };
         self.write_now(user, open, None)?;

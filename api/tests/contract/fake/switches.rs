@@ -19,7 +19,7 @@ impl Fake {
             device: rollcall_presence::Device::new("bot").unwrap(),
             activity: Activity::Active,
             kind: SessionKind::Http,
-            holder: None,
+            held_by: None,
             resume_hash: None,
         };
         self.write_now(&UserId::new(user).unwrap(), open, None).unwrap();

@@ -1,0 +1,198 @@
+//! A connection of which nobody knows whether it opened: what it may have got to hold ends after its grace, and nothing else.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use ractor::Actor;
+use rollcall_api::service::{
+    ConnectRequest, Connection, HistoryQuery, NewSession, PresenceService, ServiceError, Welcome,
+};
+use rollcall_cluster::{
+    Cluster, Options, Surroundings,
+    disk::{Batch, Bytes, Disk, Scan, SledDisk},
+};
+use rollcall_config::Settings;
+use rollcall_node::{
+    clock::{Clock, SystemClock},
+    home::{
+        fanout::Fanout,
+        partition::{HomePartition, HomeRules},
+        partition_actor::{PartitionActor, PartitionMsg},
+    },
+    homes::{Homes, NoPeers},
+    local_nodes::LocalNodes,
+    node::Node,
+    service::NodeService,
+    sockets::{Sockets, registry::ConnectionLimits},
+    status::ClusterView,
+};
+use rollcall_presence::{Device, Holder, NodeName, PartitionId, Reason, SessionId, UserId, Viewer, Visibility};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const GRACE_MS: u64 = 300;
+
+/// Whether the disk stands still.
+#[derive(Default)]
+struct Stall(Mutex<bool>, Condvar);
+
+impl Stall {
+    fn set(&self, stalled: bool) {
+        *self.0.lock().unwrap() = stalled;
+        self.1.notify_all();
+    }
+}
+
+struct Stalling(SledDisk, Arc<Stall>);
+
+impl Disk for Stalling {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8]) -> Scan {
+        self.0.scan(from, to)
+    }
+
+    fn apply(&self, batch: Batch) -> io::Result<()> {
+        self.0.apply(batch)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut stalled = self.1.0.lock().unwrap();
+        while *stalled {
+            stalled = self.1.1.wait(stalled).unwrap();
+        }
+        self.0.sync()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// A node of one partition on a disk that can be made to stand still.
+struct Stage {
+    service: NodeService,
+    cluster: Arc<Cluster>,
+    actor: ractor::ActorRef<PartitionMsg>,
+    stall: Arc<Stall>,
+    alice: UserId,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (folder, stall) = (tempfile::tempdir().unwrap(), Arc::new(Stall::default()));
+        let name = NodeName::new("n1").unwrap();
+        let options = Options { partitions: 1, ..Options::new(folder.path().join("data"), name.clone()) };
+        let stalls = stall.clone();
+        let open =
+            move |path: &Path| SledDisk::open(path, 1 << 24).map(|d| Arc::new(Stalling(d, stalls)) as Arc<dyn Disk>);
+        let surroundings = Surroundings { disk: Some(Box::new(open)), ..Surroundings::default() };
+        let fanout = Arc::new(Fanout::default());
+        let cluster = Cluster::start_within(options, fanout.clone(), surroundings).await.unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let holder = Holder { node: name, generation: 1 };
+        let sockets = Sockets::new(holder, ConnectionLimits { node: 100, user: 10 });
+        let rules = HomeRules { visibility: Visibility::Everyone, session_ttl_ms: 90_000, grace_ms: GRACE_MS };
+        let nodes = Arc::new(LocalNodes::new(sockets.clone()));
+        let home = HomePartition::new(cluster.partition(PartitionId(0)).clone(), rules, clock.clone(), nodes);
+        let (actor, _) = PartitionActor::spawn(None, PartitionActor, home.clone()).await.unwrap();
+        fanout.begin(vec![home.clone()]);
+        let mut settings = Settings::default();
+        settings.presence.grace_ms = GRACE_MS;
+        let homes = Homes::new(vec![home], Arc::new(NoPeers));
+        let node = Node { clock, presence: settings.presence, limits: settings.limits, homes, sockets };
+        let view = ClusterView::new(cluster.clone(), 1, "-".into(), "-".into());
+        let service = NodeService::new(Arc::new(node), view);
+        let alice = UserId::new("alice").unwrap();
+        let stage = Self { service, cluster, actor, stall, alice, _folder: folder };
+        until(async || stage.service.ready().await.is_ok()).await;
+        stage
+    }
+
+    async fn connect(&self, resume: Option<String>) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
+        let viewer = Viewer { user: self.alice.clone(), service: false };
+        let session = Some(NewSession { device: Device::new("web").unwrap(), resume });
+        self.service.connect(ConnectRequest { viewer, session, watch_contacts: false }).await
+    }
+
+    /// Connects while the disk stands still, which comes to nothing that anybody knows of.
+    async fn connect_into_the_unknown(&self, resume: Option<String>) {
+        self.stall.set(true);
+        let refused = self.connect(resume).await.map(|(welcome, _)| welcome);
+        assert!(matches!(refused, Err(ServiceError::Unavailable { .. })), "{refused:?}");
+        self.stall.set(false);
+    }
+
+    async fn sessions(&self) -> Vec<SessionId> {
+        let sessions = async {
+            loop {
+                if let Ok(sessions) = self.service.sessions(&self.alice).await {
+                    return sessions.into_iter().map(|s| s.session).collect();
+                }
+                tokio::task::yield_now().await; // it is not the home while its disk stands still
+            }
+        };
+        tokio::time::timeout(DEADLINE, sessions).await.unwrap()
+    }
+
+    /// Why the user's presence changed, newest first; nothing while the disk stands still.
+    async fn reasons(&self) -> Vec<Reason> {
+        let all = HistoryQuery { from: 0, to: u64::MAX, limit: 10, before: None };
+        let history = self.service.history(&self.alice, all).await;
+        history.map(|page| page.items.into_iter().map(|entry| entry.reason).collect()).unwrap_or_default()
+    }
+
+    fn applied(&self) -> Option<u64> {
+        self.cluster.partition(PartitionId(0)).status().applied
+    }
+
+    async fn end(self) {
+        self.actor.stop(None);
+        self.cluster.stop().await;
+    }
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let met = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, met).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_opened_without_anybody_knowing_ends_after_its_grace() {
+    let stage = Stage::new().await;
+    stage.connect_into_the_unknown(None).await;
+    // The history forgets nothing: it opened, and it ended.
+    until(async || stage.reasons().await == [Reason::Expired, Reason::Connected]).await;
+    assert!(stage.sessions().await.is_empty());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resume_that_nobody_knows_of_takes_nothing_from_the_one_that_came_after() {
+    let stage = Stage::new().await;
+    let (welcome, first) = stage.connect(None).await.unwrap();
+    stage.connect_into_the_unknown(welcome.resume.clone()).await;
+    until(async || stage.service.ready().await.is_ok()).await;
+    let before = stage.applied();
+    let (again, second) = stage.connect(welcome.resume.clone()).await.unwrap();
+    assert!(again.resumed, "the client's own retry finds its session");
+    // Two entries more: the retry, and the ending of what the unknown one held, which is nothing any more.
+    until(async || stage.applied() >= before.map(|index| index + 2)).await;
+    assert_eq!(stage.sessions().await, [welcome.session.unwrap()]);
+    drop((first, second));
+    stage.end().await;
+}
