@@ -39,11 +39,16 @@ impl Times {
         }
         let (was, is, now) = (done.before.known(), done.after.known(), done.outcome.at);
         let mut evidence = Vec::new();
-        if let Intent::EndSession { session, cause, heard_at, .. } = &done.command.intent
-            && let (Some(ended), None) = (was.session(session), is.session(session))
+        let report = match &done.command.intent {
+            Intent::EndSession { cause, heard_at, .. } => Some((*cause, *heard_at)),
+            Intent::EndHeld { heard_at, .. } => Some((EndCause::Expired, *heard_at)),
+            _ => None,
+        };
+        if let Some((cause, heard_at)) = report
+            && let Some(ended) = was.sessions.iter().find(|s| is.session(&s.id).is_none())
             && was.setting.status != ManualStatus::Invisible
         {
-            evidence.push(if *cause == EndCause::Closed { now } else { now.min(ended.heard_at.max(*heard_at)) });
+            evidence.push(if cause == EndCause::Closed { now } else { now.min(ended.heard_at.max(heard_at)) });
         }
         let (before, after) = (status_of(&was), status_of(&is));
         if before != after {
