@@ -15,6 +15,8 @@ mod history;
 mod idempotency;
 mod invisibility;
 mod lists;
+mod placement_histories;
+mod placement_world;
 mod public_presence;
 mod random_bytes;
 mod replicas;
