@@ -10,7 +10,9 @@ mod command;
 mod leaders;
 mod member;
 mod plan;
+mod repair;
 mod seats;
+mod shares;
 mod state;
 mod voters;
 

@@ -1,7 +1,7 @@
-//! Which replicas each partition should have next: what is lost is replaced, then shares are evened.
+//! The seats of all partitions while a plan is made, and how many may change at once.
 //!
 //! Works on wanted seats: a change under way counts as done. Nodes are indices into one sorted table. Promises that no
-//! change begins without a live majority before and after it, and that no seat moves but to repair or to even.
+//! change begins without a live majority before and after it, nor beyond what may move at once.
 
 use super::state::{Placement, majority};
 use crate::{
@@ -24,33 +24,35 @@ pub(super) enum Change {
 
 /// A node as the plan sees it.
 #[derive(Debug)]
-struct Node<'a> {
-    name: &'a NodeName,
+pub(super) struct Node<'a> {
+    pub(super) name: &'a NodeName,
     /// Up and heard: may be given seats and leaderships.
-    able: bool,
+    pub(super) able: bool,
     /// Heard, and not declared dead: counts for a majority.
-    present: bool,
+    pub(super) present: bool,
     /// Keeps the seats it has.
-    keeps: bool,
+    pub(super) keeps: bool,
     /// Seats with a vote that it has, or is to have.
-    load: usize,
+    pub(super) load: usize,
+    /// Partitions that it should lead, and is expected to.
+    pub(super) leads: usize,
     /// Changes in which it sends or receives.
-    busy: usize,
+    pub(super) busy: usize,
 }
 
 /// The replicas of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Replicas {
-    voters: Vec<usize>,
-    learners: Vec<usize>,
+pub(super) struct Replicas {
+    pub(super) voters: Vec<usize>,
+    pub(super) learners: Vec<usize>,
 }
 
 impl Replicas {
-    fn has(&self, node: usize) -> bool {
+    pub(super) fn has(&self, node: usize) -> bool {
         self.voters.contains(&node) || self.learners.contains(&node)
     }
 
-    fn sorted(mut self) -> Self {
+    pub(super) fn sorted(mut self) -> Self {
         self.voters.sort_unstable();
         self.learners.sort_unstable();
         self
@@ -58,16 +60,23 @@ impl Replicas {
 }
 
 #[derive(Debug)]
-struct Seat {
-    reached: Replicas,
-    wanted: Replicas,
-    changing: bool,
-    leader: Option<usize>,
+pub(super) struct Seat {
+    pub(super) reached: Replicas,
+    pub(super) wanted: Replicas,
+    pub(super) changing: bool,
+    pub(super) leader: Option<usize>,
+}
+
+impl Seat {
+    /// Whether a vote of `from` can go to `to`.
+    pub(super) fn may_swap(&self, from: usize, to: usize) -> bool {
+        !self.changing && self.wanted.voters.contains(&from) && !self.wanted.voters.contains(&to)
+    }
 }
 
 /// How an attempt to begin a change ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Begun {
+pub(super) enum Begun {
     Yes,
     /// Not now: enough is moving already.
     Paced,
@@ -78,13 +87,13 @@ enum Begun {
 /// The wanted seats of all partitions.
 #[derive(Debug)]
 pub(super) struct Seats<'a> {
-    placement: &'a Placement,
-    nodes: Vec<Node<'a>>,
-    indices: BTreeMap<&'a NodeName, usize>,
-    seats: Vec<Seat>,
-    ring: Ring,
-    room: usize,
-    changes: Vec<Change>,
+    pub(super) placement: &'a Placement,
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) indices: BTreeMap<&'a NodeName, usize>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) ring: Ring,
+    pub(super) room: usize,
+    pub(super) changes: Vec<Change>,
 }
 
 impl<'a> Seats<'a> {
@@ -102,6 +111,7 @@ impl<'a> Seats<'a> {
                     present: heard && member.is_some_and(|member| !member.is_down()),
                     keeps: member.is_some_and(|member| member.keeps()),
                     load: 0,
+                    leads: 0,
                     busy: 0,
                 }
             })
@@ -115,6 +125,9 @@ impl<'a> Seats<'a> {
         for seat in &this.seats {
             for voter in &seat.wanted.voters {
                 this.nodes[*voter].load += 1;
+            }
+            if let Some(leader) = seat.leader {
+                this.nodes[leader].leads += 1;
             }
         }
         this
@@ -146,6 +159,10 @@ impl<'a> Seats<'a> {
     /// Who may lead `partition`. While its replicas change, a leader that stays is left alone: it is sending.
     pub(super) fn leader_candidates(&self, partition: usize, leader: Option<usize>) -> Vec<usize> {
         let seat = &self.seats[partition];
+        if !self.has_majority(&seat.reached.voters) {
+            // Nobody leads it, whoever should.
+            return Vec::new();
+        }
         let able: Vec<usize> = seat.reached.voters.iter().copied().filter(|voter| self.nodes[*voter].able).collect();
         if !seat.changing {
             return able;
@@ -205,7 +222,7 @@ impl<'a> Seats<'a> {
     }
 
     /// Begins the change of `partition` to `wanted`, if it may be.
-    fn begin(&mut self, partition: usize, wanted: &Replicas) -> Begun {
+    pub(super) fn begin(&mut self, partition: usize, wanted: &Replicas) -> Begun {
         let seat = &self.seats[partition];
         if !self.has_majority(&seat.reached.voters) || !self.has_majority(&wanted.voters) {
             return Begun::Stalled;
@@ -230,143 +247,6 @@ impl<'a> Seats<'a> {
         self.seats[partition].wanted = wanted.clone();
         self.seats[partition].changing = true;
         Begun::Yes
-    }
-
-    /// Replaces what is lost. `false` while more of that is to come.
-    fn repair(&mut self) -> bool {
-        let mut all_begun = true;
-        for partition in 0..self.seats.len() {
-            if self.room == 0 {
-                return false;
-            }
-            if self.seats[partition].changing {
-                continue;
-            }
-            if let Some(wanted) = self.repaired(partition) {
-                all_begun &= self.begin(partition, &wanted) != Begun::Paced;
-            }
-        }
-        all_begun
-    }
-
-    /// What `partition` should have instead of what it has; `None` when that is all right, or the best there is.
-    fn repaired(&self, partition: usize) -> Option<Replicas> {
-        let has = &self.seats[partition].wanted;
-        let three = if self.placement.voters_wanted() == 3 { self.three(partition) } else { None };
-        let wanted = match three {
-            Some(three) => three,
-            None if self.placement.voters_wanted() == 3 && has.voters.len() > 1 => return None,
-            None => self.one(partition)?,
-        };
-        let wanted = wanted.sorted();
-        (wanted != *has).then_some(wanted)
-    }
-
-    /// Three voters, at most one of them new where there are three already; `None` when there are not enough nodes.
-    fn three(&self, partition: usize) -> Option<Replicas> {
-        let has = &self.seats[partition].wanted;
-        let mut voters = has.voters.clone();
-        if voters.len() == 3 {
-            let leaving = voters.iter().copied().filter(|voter| !self.nodes[*voter].keeps);
-            if let Some(leaving) = leaving.min_by_key(|voter| (self.nodes[*voter].present, *voter))
-                && let Some(new) = self.pick(partition, &voters)
-            {
-                voters.retain(|voter| *voter != leaving);
-                voters.push(new);
-            }
-        } else {
-            voters.retain(|voter| self.nodes[*voter].keeps);
-            while voters.len() < 3 {
-                voters.push(self.pick(partition, &voters)?);
-            }
-        }
-        Some(Replicas { voters, learners: Vec::new() })
-    }
-
-    /// One voter and, when three are wanted in the end, one learner; `None` when nobody can take the vote.
-    fn one(&self, partition: usize) -> Option<Replicas> {
-        let has = &self.seats[partition].wanted;
-        let held = || has.voters.iter().copied();
-        let voter = held()
-            .filter(|voter| self.nodes[*voter].able)
-            .min_by_key(|voter| (self.nodes[*voter].load, *voter))
-            .or_else(|| self.pick(partition, &[]))
-            .or_else(|| held().find(|voter| self.nodes[*voter].present && self.nodes[*voter].keeps))?;
-        if self.placement.replication < 3 {
-            return Some(Replicas { voters: vec![voter], learners: Vec::new() });
-        }
-        let holders = has.learners.iter().chain(&has.voters).copied();
-        let learner = holders
-            .filter(|holder| *holder != voter && self.nodes[*holder].keeps)
-            .min_by_key(|holder| !self.nodes[*holder].able)
-            .or_else(|| self.pick(partition, &[voter]));
-        Some(Replicas { voters: vec![voter], learners: learner.into_iter().collect() })
-    }
-
-    /// The node that a vote should be given to: one that holds a copy, then one with less than its share, then the ring's
-    /// first.
-    fn pick(&self, partition: usize, taken: &[usize]) -> Option<usize> {
-        let able = self.nodes.iter().filter(|node| node.able).count();
-        let ring = self.ring.replicas(PartitionId(partition as u16), able);
-        let ranked = ring.iter().filter_map(|name| self.index(name)).enumerate();
-        let low = self.even_share(able).saturating_sub(1);
-        let holds = |node: usize| self.seats[partition].wanted.has(node) && self.nodes[node].load <= low;
-        ranked
-            .filter(|(_, node)| !taken.contains(node))
-            .min_by_key(|(rank, node)| (!holds(*node), self.nodes[*node].load.max(low), *rank))
-            .map(|(_, node)| node)
-    }
-
-    /// Votes that each of the `able` has at least once everything is even.
-    fn even_share(&self, able: usize) -> usize {
-        let all = self.seats.len() * self.placement.voters_wanted();
-        let kept: usize = self.nodes.iter().filter(|node| node.keeps && !node.able).map(|node| node.load).sum();
-        all.saturating_sub(kept) / able.max(1)
-    }
-
-    /// Moves votes from nodes that have many to nodes that have two fewer, one by one.
-    fn even_out(&mut self) {
-        while self.room > 0 {
-            let mut able: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].able).collect();
-            able.sort_by_key(|node| (self.nodes[*node].load, *node));
-            let load = |node: usize| self.nodes[node].load;
-            let pairs: Vec<(usize, usize)> = able
-                .iter()
-                .flat_map(|to| able.iter().rev().map(move |from| (*from, *to)))
-                .filter(|(from, to)| load(*from) >= load(*to) + 2)
-                .collect();
-            if !pairs.into_iter().any(|(from, to)| self.even(from, to)) {
-                return;
-            }
-        }
-    }
-
-    /// Moves one vote; the partitions that the ring would give to `to` first.
-    fn even(&mut self, from: usize, to: usize) -> bool {
-        if self.nodes[to].busy >= CHANGES_PER_NODE_MAX {
-            return false;
-        }
-        let movable =
-            |seat: &Seat| !seat.changing && seat.wanted.voters.contains(&from) && !seat.wanted.voters.contains(&to);
-        let mut partitions: Vec<(bool, bool, usize)> = (0..self.seats.len())
-            .filter(|partition| movable(&self.seats[*partition]))
-            .map(|partition| {
-                let ring = self.ring.replicas(PartitionId(partition as u16), self.placement.voters_wanted());
-                let holds = self.seats[partition].wanted.has(to);
-                (!holds, !ring.contains(self.name(to)), partition)
-            })
-            .collect();
-        partitions.sort_unstable();
-        partitions.into_iter().any(|(.., partition)| {
-            let mut wanted = self.seats[partition].wanted.clone();
-            wanted.voters.retain(|voter| *voter != from);
-            wanted.voters.push(to);
-            if wanted.learners.contains(&to) {
-                wanted.learners.retain(|learner| *learner != to);
-                wanted.learners.push(from);
-            }
-            self.begin(partition, &wanted.sorted()) == Begun::Yes
-        })
     }
 }
 

@@ -15,6 +15,7 @@ mod history;
 mod idempotency;
 mod invisibility;
 mod lists;
+mod placement_balance;
 mod placement_histories;
 mod placement_world;
 mod public_presence;

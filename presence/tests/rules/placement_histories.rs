@@ -117,7 +117,7 @@ fn check_rest(cluster: &Cluster) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn placement_keeps_every_replica_that_counts_and_always_comes_to_rest(

@@ -240,8 +240,9 @@ impl Cluster {
             return true;
         }
         if group.voters != voters {
-            // Caught up is whoever lives; the change is not begun for one that cannot be.
-            if !voters.iter().all(|voter| self.live.contains(voter) || group.voters.contains(voter))
+            // Caught up is whoever lives. A new voter is waited for, one that was there before is not.
+            let was_there = |voter: &NodeName| assignment.voters.contains(voter);
+            if !voters.iter().all(|voter| self.live.contains(voter) || was_there(voter))
                 || !has_majority(&voters, &self.live)
             {
                 return false;
