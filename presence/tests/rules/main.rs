@@ -16,6 +16,8 @@ mod idempotency;
 mod invisibility;
 mod lists;
 mod placement_balance;
+mod placement_bytes;
+mod placement_commands;
 mod placement_histories;
 mod placement_world;
 mod public_presence;

@@ -133,4 +133,28 @@ proptest! {
         check_rest(&cluster);
         prop_assert!(cluster.plan().is_empty());
     }
+
+    #[test]
+    fn a_group_of_three_never_loses_its_majority_while_one_node_at_a_time_is_down(
+        history in any_history(),
+        nodes in 3..6usize,
+    ) {
+        let mut cluster = Cluster::new(9, 3);
+        (1..nodes).for_each(|at| cluster.start(at));
+        cluster.declare_all();
+        cluster.settle();
+        for event in &history {
+            let members = &cluster.placement.members;
+            let staying = members.values().filter(|member| member.keeps()).count();
+            match event {
+                Event::Die(_) if members.keys().any(|name| !cluster.live.contains(name)) => continue,
+                // Two nodes keep one vote a partition: that is another promise.
+                Event::Remove(_) if staying <= 3 => continue,
+                _ => cluster.act(event),
+            }
+            for (group, at) in cluster.groups.iter().zip(&cluster.placement.partitions) {
+                prop_assert!(group.has_quorum(&cluster.live), "after {:?}: {:?} of {:?}", event, group, at);
+            }
+        }
+    }
 }
