@@ -30,8 +30,8 @@ pub use idempotency::{KeyTable, RequestKey};
 pub use ledger::Ledger;
 pub use outcome::{Answer, HistoryEntry, Outcome, Reason, Refusal, Row};
 pub use placement::{
-    Applied, Assignment, Member, MemberState, Move, Newcomer, Placement, PlacementCommand, PlacementRefusal, Standing,
-    Target, View, apply_placement, placement_voters, plan_moves,
+    Applied, Assignment, Incoming, Member, MemberState, Move, Newcomer, Placement, PlacementCommand, PlacementRefusal,
+    Standing, Target, View, apply_placement, placement_voters, plan_moves,
 };
 pub use public::{PublicPresence, Status, TrueStatus};
 pub use record::{

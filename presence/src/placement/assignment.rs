@@ -11,6 +11,7 @@ use bincode::{Decode, Encode};
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Target {
     /// The epoch in which it was asked for. A report names it, so that a report from before a cancellation ends nothing.
+    /// A group goes towards the newest change that it was asked for, and never back to an older one.
     pub change: u64,
     /// The wanted voters, one or three, sorted.
     pub voters: Vec<NodeName>,
@@ -36,9 +37,7 @@ pub struct Assignment {
 impl Assignment {
     /// All that must run a replica, each once.
     pub fn hosts(&self) -> impl Iterator<Item = &NodeName> {
-        let target = self.target.iter().flat_map(|target| target.voters.iter().chain(&target.learners));
-        let mut hosts: Vec<&NodeName> =
-            self.voters.iter().chain(&self.learners).chain(target).chain(&self.departing).collect();
+        let mut hosts: Vec<&NodeName> = self.named().collect();
         hosts.sort_unstable();
         hosts.dedup();
         hosts.into_iter()
@@ -47,7 +46,12 @@ impl Assignment {
     /// Whether `node` must run a replica.
     #[must_use]
     pub fn is_hosted_by(&self, node: &NodeName) -> bool {
-        self.hosts().any(|host| host == node)
+        self.named().any(|host| host == node)
+    }
+
+    fn named(&self) -> impl Iterator<Item = &NodeName> {
+        let target = self.target.iter().flat_map(|target| target.voters.iter().chain(&target.learners));
+        self.voters.iter().chain(&self.learners).chain(target).chain(&self.departing)
     }
 
     /// Voters and learners as they should be in the end.

@@ -60,7 +60,8 @@ pub enum PlacementCommand {
         /// The generation that was heard.
         generation: u64,
     },
-    /// The node hands its leaderships over and keeps its replicas. Its next start ends it.
+    /// The node hands its leaderships over and keeps its replicas. Its next start ends it. The only node of a cluster has
+    /// nobody to hand over to and stays draining.
     Drain {
         /// Who.
         name: NodeName,
@@ -96,7 +97,7 @@ pub enum PlacementCommand {
         /// The wanted learners.
         learners: Vec<NodeName>,
     },
-    /// A change under way is given up: the group goes back to what it had.
+    /// A change under way is given up: the group goes back to what it had, without waiting for any node to catch up.
     Cancel {
         /// Which partition.
         partition: PartitionId,
