@@ -29,16 +29,12 @@ impl Seats<'_> {
     fn repaired(&self, partition: usize) -> Option<Replicas> {
         let has = &self.seats[partition].wanted;
         let three = if self.placement.voters_wanted() == 3 { self.three(partition) } else { None };
-        let wanted = match three {
-            Some(three) => three,
-            None if self.placement.voters_wanted() == 3 && has.voters.len() > 1 => return None,
-            None => self.one(partition)?,
-        };
+        let wanted = three.or_else(|| self.one(partition))?;
         let wanted = wanted.sorted();
         (wanted != *has).then_some(wanted)
     }
 
-    /// Three voters, at most one of them new where there are three already; `None` when there are not enough nodes.
+    /// Three voters, at most one of them new where there are three already; `None` when there are fewer and not enough nodes.
     fn three(&self, partition: usize) -> Option<Replicas> {
         let has = &self.seats[partition].wanted;
         let mut voters = has.voters.clone();
@@ -84,13 +80,13 @@ impl Seats<'_> {
     fn pick(&self, partition: usize, taken: &[usize]) -> Option<usize> {
         let able = self.nodes.iter().filter(|node| node.able).count();
         let ring = self.ring.replicas(PartitionId(partition as u16), able);
-        let ranked = ring.iter().filter_map(|name| self.index(name)).enumerate();
         let low = self.even_share(able).saturating_sub(1);
         let holds = |node: usize| self.seats[partition].wanted.has(node) && self.nodes[node].load <= low;
-        ranked
-            .filter(|(_, node)| !taken.contains(node))
-            .min_by_key(|(rank, node)| (!holds(*node), self.nodes[*node].load.max(low), *rank))
-            .map(|(_, node)| node)
+        // Of equals the first is taken: the ring's.
+        ring.iter()
+            .filter_map(|name| self.index(name))
+            .filter(|node| !taken.contains(node))
+            .min_by_key(|node| (!holds(*node), self.nodes[*node].load.max(low)))
     }
 
     /// Votes that each of the `able` has at least once everything is even.

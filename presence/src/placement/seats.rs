@@ -224,7 +224,8 @@ impl<'a> Seats<'a> {
     /// Begins the change of `partition` to `wanted`, if it may be.
     pub(super) fn begin(&mut self, partition: usize, wanted: &Replicas) -> Begun {
         let seat = &self.seats[partition];
-        if !self.has_majority(&seat.reached.voters) || !self.has_majority(&wanted.voters) {
+        // A vote is only given to a node that is there, so a majority of before is one of after.
+        if !self.has_majority(&seat.reached.voters) {
             return Begun::Stalled;
         }
         let incoming = incoming(&seat.reached, wanted);

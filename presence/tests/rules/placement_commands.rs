@@ -127,6 +127,8 @@ fn a_restart_ends_a_drain_but_no_removal_and_an_old_start_says_nothing() {
     assert_eq!(cluster.commit(&down(1)), Err(Refusal::OtherGeneration { known: 2, named: 1 }));
     let old = Command::Admit(newcomer(1, 1));
     assert_eq!(cluster.commit(&old), Err(Refusal::OldGeneration { known: 2, offered: 1 }));
+    let elsewhere = Command::Admit(Newcomer { peer: "elsewhere:1".into(), ..newcomer(1, 2) });
+    assert_eq!(cluster.commit(&elsewhere), Err(Refusal::OldGeneration { known: 2, offered: 2 }));
     cluster.commit(&Command::Remove { name: node(1) }).unwrap();
     cluster.commit(&Command::Admit(newcomer(1, 3))).unwrap();
     assert_eq!(state(&cluster, 1), MemberState::Removing);
@@ -287,6 +289,52 @@ fn a_report_from_before_a_cancellation_drops_no_replica() {
     let again = cluster.placement.partitions[0].target.as_ref().unwrap().change;
     cluster.commit(&report(again)).unwrap();
     assert!(!cluster.placement.partitions[0].is_hosted_by(&new));
+}
+
+#[test]
+fn changes_that_can_neither_go_on_nor_back_hold_no_other_up() {
+    let mut cluster = Cluster::new(9, 3);
+    for pair in [[1, 2], [3, 4]] {
+        pair.into_iter().for_each(|at| cluster.start(at));
+        cluster.declare_all();
+        for step in cluster.plan() {
+            cluster.commit(&step.into()).unwrap();
+        }
+        // The groups get there, but before anybody hears of it both newcomers die.
+        (0..9).for_each(|at| while cluster.step(at) {});
+        pair.iter().for_each(|at| drop(cluster.live.remove(&node(*at))));
+        cluster.declare_all();
+        for step in cluster.plan() {
+            cluster.commit(&step.into()).unwrap();
+        }
+    }
+    [5, 6].into_iter().for_each(|at| cluster.start(at));
+    cluster.declare_all();
+    cluster.settle();
+    let stuck = cluster.placement.partitions.iter().filter(|at| at.target.is_some()).count();
+    assert_eq!(stuck, limits::CHANGES_MAX);
+    assert_eq!(cluster.placement.partitions[8].voters.len(), 3);
+}
+
+#[test]
+fn changes_whose_voters_are_lost_hold_no_other_up() {
+    let mut cluster = Cluster::new(24, 1);
+    cluster.start(1);
+    cluster.declare_all();
+    cluster.settle();
+    (2..4).for_each(|at| cluster.start(at));
+    cluster.declare_all();
+    let of_the_first = cluster.placement.assignments().filter(|(_, at)| at.voters == names(&[0]));
+    let of_the_first: Vec<PartitionId> = of_the_first.map(|(partition, _)| partition).collect();
+    for (to, partition) in of_the_first.into_iter().take(limits::CHANGES_MAX).enumerate() {
+        let voters = names(&[2 + to % 2]);
+        cluster.commit(&Command::Begin { partition, voters, learners: vec![] }).unwrap();
+    }
+    cluster.live.remove(&node(0));
+    cluster.declare_all();
+    cluster.settle();
+    let left = cluster.votes(&[node(1)].into())[&node(1)];
+    assert!(left < 8, "{left} of 12 are still where they were");
 }
 
 fn member(state: MemberState) -> Member {
