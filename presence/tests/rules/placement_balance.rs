@@ -69,11 +69,18 @@ impl Moved {
 
 #[test]
 fn votes_and_leaderships_are_within_one_of_even_for_any_members() {
-    let mut runner = runner();
+    let (mut runner, mut replicas) = (runner(), Moved::default());
     for _ in 0..CLUSTERS {
         let (partitions, others) = draw(&mut runner, &any_cluster(1));
-        check_even(&formed(partitions, &others));
+        let cluster = formed(partitions, &others);
+        check_even(&cluster);
+        if others.len() >= 2 {
+            let kept = (usize::from(partitions) * 3).div_ceil(others.len() + 1);
+            replicas.add(cluster.built, usize::from(partitions) * 3 - kept);
+        }
     }
+    println!("forming: replicas {replicas:?}");
+    assert!(replicas.percent() <= 100, "{replicas:?}");
 }
 
 #[test]
@@ -140,6 +147,19 @@ fn a_node_that_restarts_moves_no_replica_and_gets_its_leaderships_back() {
     }
     println!("draining: leaderships {leaderships:?}");
     assert!(leaderships.percent() <= 115, "{leaderships:?}");
+}
+
+#[test]
+fn a_cluster_that_grows_from_two_copies_nothing_twice() {
+    let mut cluster = formed(32, &[1]);
+    let built = cluster.built;
+    (2..5).for_each(|at| cluster.start(at));
+    cluster.declare_all();
+    cluster.settle();
+    check_even(&cluster);
+    let newcomers: usize = cluster.votes(&(2..5).map(node).collect()).values().sum();
+    println!("from two to five: {} copies, {newcomers} votes of newcomers", cluster.built - built);
+    assert!((cluster.built - built) * 100 <= newcomers * 103);
 }
 
 #[test]

@@ -58,6 +58,16 @@ fn check_plan(cluster: &Cluster) {
                 assert!(has_majority(&at.voters, &present) && has_majority(voters, &present), "{at:?} to {voters:?}");
                 let kept = voters.iter().filter(|voter| at.voters.contains(voter)).count();
                 assert!(at.voters.len() == 1 || voters.len() == 1 || kept >= 2, "{at:?} to {voters:?}");
+                let hands_to = moves.iter().find_map(|step| match step {
+                    Move::Lead { partition: of, node } if of == partition => Some(node),
+                    _ => None,
+                });
+                let can_stay = at.voters.iter().any(|voter| voters.contains(voter) && able.contains(voter));
+                let leader = hands_to.or(at.leader.as_ref());
+                assert!(
+                    !can_stay || leader.is_some_and(|leader| voters.contains(leader)),
+                    "it leads and leaves: {at:?}"
+                );
                 let is_new = |node: &&NodeName| !at.voters.contains(node) && !at.learners.contains(node);
                 for new in voters.iter().chain(learners).filter(is_new) {
                     assert!(able.contains(new), "{new} is let in");
