@@ -103,7 +103,10 @@ fn check_rest(cluster: &Cluster) {
                 assert!(able.is_empty() || able.contains(&at.voters[0]), "{at:?} rests on a node that leaves");
                 let others = able.iter().filter(|name| *name != &at.voters[0]).count();
                 let follows = if placement.replication == 3 { others.min(1) } else { 0 };
-                assert!(at.learners.len() >= follows && at.learners.iter().all(keeps), "{at:?}");
+                // Where nobody can take the vote of a node that leaves, all stays as it is.
+                let is_settled = keeps(&at.voters[0]) || !able.is_empty();
+                let follow_well = at.learners.len() >= follows && at.learners.iter().all(keeps);
+                assert!(!is_settled || follow_well, "{at:?}");
             }
             _ => assert!(able.is_empty(), "{at:?} should have one voter"),
         }
