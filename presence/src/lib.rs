@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod ledger;
 pub mod limits;
 pub mod outcome;
+pub mod placement;
 pub mod public;
 pub mod record;
 pub mod ring;
@@ -28,6 +29,10 @@ pub use id::{Device, InvalidId, NodeName, SessionId, UserId};
 pub use idempotency::{KeyTable, RequestKey};
 pub use ledger::Ledger;
 pub use outcome::{Answer, HistoryEntry, Outcome, Reason, Refusal, Row};
+pub use placement::{
+    Applied, Assignment, Incoming, Member, MemberState, Move, Newcomer, Placement, PlacementCommand, PlacementRefusal,
+    Standing, Target, View, apply_placement, placement_voters, plan_moves,
+};
 pub use public::{PublicPresence, Status, TrueStatus};
 pub use record::{
     Activity, Audience, ConnectionAt, Holder, ManualStatus, Meta, Privacy, Profile, Session, SessionKind, Setting,

@@ -55,3 +55,18 @@ pub const COMMAND_MAX_BYTES: usize = 160 * 1_024;
 pub const ENTRY_MAX_COMMANDS: usize = 64;
 /// A tick later than this moves all deadlines by its delay: more than scheduling noise, less than any TTL.
 pub const TICK_LATE_MAX_MS: u64 = 1_000;
+/// Most members of a cluster: each is named in every status answer and hears from every other once a heartbeat.
+pub const MEMBERS_MAX: usize = 64;
+/// Longest address of a node, bytes: a host name of 253, a colon, five digits, and the brackets of an IPv6 address.
+pub const ADDRESS_MAX_BYTES: usize = 261;
+/// Longest version of a node's program, bytes: it is shown to people.
+pub const VERSION_MAX_BYTES: usize = 64;
+/// Longest cluster id, bytes: it is sent with every handshake.
+pub const CLUSTER_ID_MAX_BYTES: usize = 64;
+/// Partitions that change their replicas at once, in the whole cluster: bounds what a restart finds half done.
+pub const CHANGES_MAX: usize = 8;
+/// Changes in which one node sends or receives at once: four snapshot streams are 1 MiB in flight at a round's 256 KiB of
+/// bulk, and a cluster of three forms in eight rounds at the default number of partitions.
+pub const CHANGES_PER_NODE_MAX: usize = 4;
+/// Most voters of the placement group: five survive two losses, and more only make every commit wait longer.
+pub const PLACEMENT_VOTERS_MAX: usize = 5;

@@ -19,7 +19,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Compares the bytes of `value` with `golden` (blanks are for people), and reads them back.
 #[track_caller]
-fn golden<T: bincode::Encode + bincode::Decode<()> + PartialEq + Debug>(value: &T, golden: &str) {
+pub(crate) fn golden<T: bincode::Encode + bincode::Decode<()> + PartialEq + Debug>(value: &T, golden: &str) {
     let bytes = codec::encode(value);
     assert_eq!(hex(&bytes), golden.replace([' ', '\n'], ""), "of {value:?}");
     assert_eq!(&codec::decode::<T>(&bytes).unwrap(), value);
