@@ -84,3 +84,7 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "judge_through_faults_tests.rs"]
+mod tests;
