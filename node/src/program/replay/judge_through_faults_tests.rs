@@ -88,6 +88,11 @@ fn a_version_that_falls_across_a_reconnect_is_caught() {
         let verdict = back_to(&[(ALICE, fallen)]);
         assert!(verdict.out_of_order == 1, "{fallen:?}: {verdict:?}");
     }
+    let (mut judge, turn) = bob_watches(Strictness::ThroughFaults);
+    judge.change(turn, &[(ALICE, shown(4, Online))], 20);
+    let turn = bob_again(&mut judge, turn, &[(ALICE, shown(0, Offline))]);
+    judge.change(turn, &[(ALICE, shown(4, Online))], 30);
+    assert_eq!(judge.verdict().duplicated, 1, "a client keeps the higher version");
     // Or in a later connection that knew nothing: not below what an earlier one was shown, acknowledged or not.
     let later = |seen: Shown| {
         let (mut judge, turn) = bob_watches(Strictness::ThroughFaults);
@@ -174,6 +179,15 @@ fn a_false_ending_is_explained_only_by_a_fault_of_that_user() {
         assert_eq!((verdict.explained, verdict.faults()), wanted, "{:?}", verdict.notes);
         assert_eq!((verdict.expected, verdict.received), (4, 4));
     }
+}
+
+#[test]
+fn a_read_that_differs_from_what_was_shown_under_its_version_is_caught() {
+    let (mut judge, turn) = bob_watches(Strictness::ThroughFaults);
+    judge.begin(ALICE, Online, 10);
+    judge.change(turn, &[(ALICE, Shown { digest: Some(0), ..shown(4, Online) })], 20);
+    judge.done(ALICE, shown(4, Online), 30);
+    assert_eq!(finish(&mut judge, turn, &[CAME]).wrong, 1);
 }
 
 #[test]
