@@ -114,6 +114,14 @@ fn io_error(error: sled::Error) -> io::Error {
     }
 }
 
+/// What to tell of a failed round, and what to do. sled hands an error on as its debug form, which is not for people.
+pub(crate) fn failure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full: make room, then start this node again".into(),
+        _ => format!("the disk failed: {error}"),
+    }
+}
+
 /// Like any other, but for a database that another process has open: sled says that in words only.
 fn open_error(error: sled::Error) -> io::Error {
     let error = io_error(error);

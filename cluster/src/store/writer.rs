@@ -4,7 +4,7 @@
 //! the watermark; then the callers are answered. A failure is never tried again: it ends the process.
 
 use super::{
-    disk::{Batch, Disk},
+    disk::{self, Batch, Disk},
     key,
     ledger::{Described, Digest, LogLedger, RoundRow},
     watermark::{Marker, Watermark},
@@ -91,7 +91,7 @@ impl Writer {
             if let Err(error) = ran.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
                 own_queue.kill();
                 own_clock.since_ms.store(0, Ordering::Relaxed);
-                on_fatal(&format!("the disk failed, and what was not acknowledged may be lost: {error}"));
+                on_fatal(&format!("{}; what was not acknowledged may be lost", disk::failure(&error)));
             }
         })?;
         Ok(Arc::new(Self {
