@@ -24,6 +24,9 @@ use std::{
 /// Partitions of a node under test, if it does not say otherwise: enough to spread users, few enough to start at once.
 const PARTITIONS: &str = "8";
 
+/// A free port, chosen when the node starts.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// How a node is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
@@ -96,7 +99,7 @@ impl Launch {
             address: String::new(),
             secret: String::new(),
         };
-        server.run()?;
+        server.run(ANY_PORT)?;
         Ok(server)
     }
 }
@@ -132,9 +135,9 @@ impl Server {
         Launch::default().set("cluster.partitions", PARTITIONS)
     }
 
-    fn run(&mut self) -> Result<(), Refusal> {
+    fn run(&mut self, http: &str) -> Result<(), Refusal> {
         let mut child = command(&self.directory)
-            .args(["serve", "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--http", http, "--peer", ANY_PORT, "--data-dir"])
             .arg(&self.data)
             .args(&self.launch.args)
             .envs(self.launch.settings.iter().map(|(n, v)| (n, v)))
@@ -188,8 +191,20 @@ impl Server {
     /// # Panics
     /// When it does not get ready.
     pub fn restart(&mut self) {
+        self.restart_at(ANY_PORT);
+    }
+
+    /// As [`Server::restart`], at the address that it had, so that clients find it again.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart_in_place(&mut self) {
+        self.restart_at(&self.address.clone());
+    }
+
+    fn restart_at(&mut self, http: &str) {
         self.kill9();
-        if let Err(refusal) = self.run() {
+        if let Err(refusal) = self.run(http) {
             panic!("the node did not start again ({:?}):\n{}", refusal.status, refusal.printed);
         }
     }

@@ -180,6 +180,13 @@ pub(crate) struct ReplayOptions {
     /// This many times faster than it was recorded
     #[arg(long, value_name = "N", value_parser = speed)]
     pub(crate) speed: Option<f64>,
+    /// Nodes may be killed and restarted meanwhile: connections are taken up again, steps without an answer are repeated,
+    /// and the histories at the end tell what was done
+    #[arg(long, requires = "pace", conflicts_with = "lockstep")]
+    pub(crate) through_faults: bool,
+    /// How long after a fault everything may take to be equal again: 30s, 2m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, requires = "through_faults")]
+    pub(crate) convergence_max: Duration,
     /// What user ids start with; a new one every run unless given
     #[arg(long)]
     pub(crate) prefix: Option<String>,
@@ -242,10 +249,16 @@ mod tests {
             &["rollcall", "replay", "f", "--fast", "--lockstep"],
             &["rollcall", "replay", "f", "--speed", "0"],
             &["rollcall", "replay", "f", "--write", "g"],
+            &["rollcall", "replay", "f", "--through-faults"],
+            &["rollcall", "replay", "f", "--through-faults", "--lockstep"],
+            &["rollcall", "replay", "f", "--fast", "--convergence-max", "5s"],
         ] {
             assert!(CommandLine::try_parse_from(bad).is_err(), "{bad:?}");
         }
-        assert!(CommandLine::try_parse_from(["rollcall", "replay", "--synthetic", "5", "--fast"]).is_ok());
+        for good in [&["--fast"][..], &["--fast", "--through-faults"], &["--speed", "9", "--through-faults"]] {
+            let line = ["rollcall", "replay", "--synthetic", "5"].iter().chain(good);
+            assert!(CommandLine::try_parse_from(line).is_ok(), "{good:?}");
+        }
     }
 
     #[test]

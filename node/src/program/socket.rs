@@ -153,20 +153,21 @@ impl Socket {
         sent.map_err(|e| SocketError::Broken { url: self.url.clone(), detail: e.to_string() })
     }
 
-    /// Ends the session: closes with 1000, and waits until the server has closed too. Whether it did.
-    pub(crate) async fn close(mut self) -> bool {
+    /// Ends the session: closes with 1000, and waits until the server has closed too. The code of its close frame: 1000 if
+    /// it answers this one, another if it closed by itself meanwhile.
+    pub(crate) async fn close(mut self) -> Option<u16> {
         let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
         let closed = async {
             if self.stream.send(Message::Close(Some(normal))).await.is_err() {
-                return false;
+                return None;
             }
             loop {
                 if let Event::Over(code) = self.event().await {
-                    return code.is_some();
+                    return code;
                 }
             }
         };
-        timeout(CLOSE_MAX, closed).await.unwrap_or(false)
+        timeout(CLOSE_MAX, closed).await.unwrap_or(None)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the user's transitions with the versions that the server gave them, and the bytes first shown under each
 //! version. Promises that two different presences under one version, and versions that no transition explains, are found.
 
+use super::account::{Account, Disturbance, History};
 use crate::program::frame::Status;
 
 /// A presence as somebody was shown it.
@@ -25,6 +26,10 @@ pub(crate) struct Chain {
     shown: Vec<Shown>,
     online_requested_us: u64,
     offline_requested_us: u64,
+    /// Of a replay through faults.
+    account: Account,
+    /// Shown versions below this one cannot be judged: the server no longer keeps them.
+    oldest: u64,
 }
 
 impl Chain {
@@ -89,6 +94,45 @@ impl Chain {
         Ok(())
     }
 
+    /// As [`Chain::done`], in a replay through faults: a transition may have been made more than once, or not have shown.
+    pub(crate) fn acknowledge(&mut self, truth: Shown, now_us: u64) -> Result<(), String> {
+        let asked = self.begun.last().copied().unwrap_or(Status::Offline);
+        if truth.version > self.latest() {
+            self.done.push(truth.version);
+        }
+        let acknowledged = self.account.acknowledge(asked, truth, self.base, now_us);
+        self.observe(truth).and(acknowledged)
+    }
+
+    /// A fault befell the user.
+    pub(crate) fn disturb(&mut self, disturbance: Disturbance, now_us: u64) {
+        self.account.disturb(disturbance, self.latest(), now_us);
+    }
+
+    /// The server did not resume the user's session, because it had ended since the version `known`.
+    pub(crate) fn ended(&mut self, known: u64, now_us: u64) {
+        self.account.ended(known, now_us);
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Takes the server's history for what was done, once it is compared with what was acknowledged. How many entries
+    /// only faults explain; what is wrong goes to `wrong`.
+    pub(crate) fn learn(&mut self, history: &History, wrong: impl FnMut(String)) -> u64 {
+        let explained = self.account.settle(self.base, history, wrong);
+        self.oldest = if history.complete { 0 } else { history.entries.first().map_or(0, |e| e.version) };
+        self.done = history.entries.iter().map(|e| e.version).collect();
+        self.begun = history.entries.iter().map(|e| e.status).collect();
+        explained
+    }
+
+    /// Whether the last transition begun was to `status`.
+    pub(crate) fn asked(&self, status: Status) -> bool {
+        self.begun.last() == Some(&status)
+    }
+
     /// The version of the last transition that the server acknowledged.
     pub(crate) fn latest(&self) -> u64 {
         self.done.last().copied().unwrap_or(self.base)
@@ -106,9 +150,11 @@ impl Chain {
 
     /// What was shown and no transition explains, and what was shown with the wrong status.
     pub(crate) fn unexplained(&self) -> impl Iterator<Item = Shown> + '_ {
-        self.shown.iter().copied().filter(|seen| match self.done.binary_search(&seen.version) {
-            Ok(index) => self.begun.get(index) != Some(&seen.status),
-            Err(_) => (seen.version != self.base && seen.version != 0) || seen.status != Status::Offline,
+        self.shown.iter().copied().filter(|s| s.version >= self.oldest).filter(|seen| {
+            match self.done.binary_search(&seen.version) {
+                Ok(index) => self.begun.get(index) != Some(&seen.status),
+                Err(_) => (seen.version != self.base && seen.version != 0) || seen.status != Status::Offline,
+            }
         })
     }
 

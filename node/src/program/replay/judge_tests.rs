@@ -16,7 +16,7 @@ fn bob_watches(strictness: Strictness) -> (Judge, Turn) {
     judge.begin(BOB, Online, 0);
     let turn = judge.arriving(BOB);
     judge.snapshot(turn, &[(ALICE, shown(0, Offline))], false);
-    judge.done(BOB, shown(1, Online));
+    judge.done(BOB, shown(1, Online), 10);
     (judge, turn)
 }
 
@@ -25,7 +25,7 @@ fn alice_moves(judge: &mut Judge, mut show: impl FnMut(&mut Judge, u64, Status))
     for (version, status) in [(4, Online), (9, Offline)] {
         judge.begin(ALICE, status, 10);
         show(judge, version, status);
-        judge.done(ALICE, shown(version, status));
+        judge.done(ALICE, shown(version, status), 10);
     }
 }
 
@@ -175,6 +175,6 @@ fn waiting_ends_and_counts_against_the_server() {
     assert_eq!(judge.give_up(), 1);
     assert!(judge.all_seen());
     judge.change(turn, &[(ALICE, shown(4, Online))], 20);
-    judge.done(ALICE, shown(4, Online));
+    judge.done(ALICE, shown(4, Online), 10);
     assert!(leave(&mut judge, turn).wrong >= 1);
 }

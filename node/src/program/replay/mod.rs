@@ -3,12 +3,19 @@
 //! Owns the command: input, contacts, play, checks, report. Relies on `trace` and `synthetic` for what to play, on `player`
 //! to play it, and on `judge`, which is pure, for the verdict. Exit code 1 on any difference.
 
+mod account;
 mod chain;
+mod ending;
+mod guest;
 mod judge;
 mod latency;
+mod lived;
+mod patience;
 mod player;
+mod referee;
 mod report;
 mod script;
+mod sight;
 mod stage;
 mod synthetic;
 mod trace;
@@ -22,19 +29,22 @@ use super::{
     open_files,
     terminal::bar,
 };
-use futures::{StreamExt as _, stream};
 use judge::{Judge, Strictness};
 use player::{Pace, Played, Player, STEPS_IN_FLIGHT};
 use report::Report;
 use script::{Script, UserIx};
 use stage::Stage;
-use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
-use verdict::Fault;
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Open files that are no connections of people: HTTP, the runtime, standard streams, and connections on their way out.
 const OTHER_FILES: u64 = 64 + 2 * STEPS_IN_FLIGHT as u64;
-/// Histories read at once, at the end.
-const HISTORIES_IN_FLIGHT: usize = 16;
+/// How often the count of reconnects is drawn anew.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Why nothing was played, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +97,8 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<bool, Failure> {
         None => fresh_prefix()?,
     };
     let stage = stage(options, script, &prefix)?;
-    let title = format!("{what}, {}, as {prefix}*", said(pace));
+    let faults = if options.through_faults { ", through faults" } else { "" };
+    let title = format!("{what}, {}{faults}, as {prefix}*", said(pace));
     play(stage, pace, title).await
 }
 
@@ -146,7 +157,8 @@ fn stage(options: &ReplayOptions, script: Script, prefix: &str) -> Result<Stage,
     if !credentials.mints() {
         return Err(Failure::usage(ReplayError::NoKey));
     }
-    Ok(Stage::new(script, prefix, credentials, urls)?)
+    let convergence_max = options.through_faults.then_some(options.convergence_max);
+    Ok(Stage::new(script, prefix, credentials, urls, convergence_max)?)
 }
 
 async fn play(stage: Stage, pace: Pace, title: String) -> Result<bool, Failure> {
@@ -158,74 +170,51 @@ async fn play(stage: Stage, pace: Pace, title: String) -> Result<bool, Failure> 
     if let Some(busy) = before.iter().position(|s| s.status != super::frame::Status::Offline) {
         return Err(ReplayError::Busy(stage.name(busy as UserIx).into()).into());
     }
-    let strictness = if pace == Pace::Lockstep { Strictness::EachTransition } else { Strictness::LatestState };
+    let strictness = match pace {
+        _ if stage.through_faults() => Strictness::ThroughFaults,
+        Pace::Lockstep => Strictness::EachTransition,
+        Pace::Fast | Pace::Speed(_) => Strictness::LatestState,
+    };
     let bases: Vec<u64> = before.iter().map(|s| s.version).collect();
     stage.begin(Judge::new(strictness, stage.script.friends.clone(), &bases));
 
-    let shown = bar("playing", stage.script.steps.len());
     let started = Instant::now();
-    let played = Player::new(stage.clone(), pace).play(|done| shown.set_position(done as u64)).await?;
+    let played = perform(&stage, pace).await?;
     let wall = started.elapsed();
-    shown.finish_and_clear();
     // Read before the checks below, which are no part of the play.
     let memory = stage.memory().await?;
 
+    if stage.through_faults() {
+        ending::everybody_offline(&stage).await?;
+    }
     let shown = bar("checking histories", stage.script.users.len());
-    let history = check_histories(&stage, || shown.inc(1)).await?;
+    let history = ending::check_histories(&stage, || shown.inc(1)).await?;
     shown.finish_and_clear();
-    check_final(&stage, &played, pace).await?;
+    ending::check_final(&stage, &played, pace).await?;
+    let lived = stage.through_faults().then(|| stage.lived.counts());
     let judge = stage.judge();
     let (script, played, verdict, memory) = (&stage.script, &played, &judge.verdict(), &memory);
-    let report = Report { title, script, played, verdict, history, latency: judge.latency(), wall, memory };
+    let report = Report { title, script, played, verdict, lived, history, latency: judge.latency(), wall, memory };
     write!(std::io::stdout(), "{report}").map_err(Failure::output)?;
     Ok(verdict.faults() == 0)
 }
 
-/// Compares everybody's history with the transitions made. How many entries were compared.
-async fn check_histories(stage: &Stage, progress: impl Fn()) -> Result<u64, ClientError> {
-    let users = 0..stage.script.users.len() as UserIx;
-    let histories = stream::iter(users.map(|user| async move {
-        let base = stage.judge().chain(user).base();
-        (user, stage.history(user, base).await)
-    }));
-    let mut histories = histories.buffer_unordered(HISTORIES_IN_FLIGHT);
-    let mut compared = 0;
-    while let Some((user, history)) = histories.next().await {
-        let history = history?;
-        let mut judge = stage.judge();
-        let made: Vec<_> = judge.chain(user).made().collect();
-        compared += history.len() as u64;
-        // The server keeps a bounded history: of a very busy user only the latest entries are there.
-        let kept = made.len().saturating_sub(rollcall_presence::limits::PAGE_MAX);
-        if made[kept..] != history[..] {
-            let (made, told) = (made.len() - kept, history.len());
-            judge.report(Fault::Wrong, || format!("user #{user}: {made} transitions, but another history of {told}"));
-        }
-        drop(judge);
-        progress();
-    }
-    Ok(compared)
-}
-
-/// After the whole script everybody is offline, at the version of their last transition.
-async fn check_final(stage: &Stage, played: &Played, pace: Pace) -> Result<(), ClientError> {
-    let truth = stage.read_all().await?;
-    let mut judge = stage.judge();
-    judge.compare(&truth);
-    if pace == Pace::Lockstep && played.steps == stage.script.steps.len() {
-        let (expected, counted) = (stage.script.expected(), judge.verdict().expected);
-        if expected != counted {
-            judge.report(Fault::Wrong, || format!("the script makes {expected} notifications, {counted} were due"));
-        }
-    }
-    if played.steps == stage.script.steps.len() {
-        for (shown, user) in truth.iter().zip(0..) {
-            let latest = judge.chain(user).latest();
-            if shown.version != latest {
-                let version = shown.version;
-                judge.report(Fault::Wrong, || format!("user #{user} ends at version {version}, not {latest}"));
+/// Plays, and says how it goes.
+async fn perform(stage: &Arc<Stage>, pace: Pace) -> Result<Played, ClientError> {
+    let shown = bar("playing", stage.script.steps.len());
+    let player = Player::new(stage.clone(), pace);
+    let play = player.play(|done| shown.set_position(done as u64));
+    let mut tick = tokio::time::interval(TICK);
+    tokio::pin!(play);
+    let played = loop {
+        tokio::select! {
+            played = &mut play => break played,
+            _ = tick.tick(), if stage.through_faults() => {
+                let (reconnects, away) = (stage.lived.counts().reconnects, stage.lived.away());
+                shown.set_message(format!("playing, {reconnects} reconnects, {away} away"));
             }
         }
-    }
-    Ok(())
+    };
+    shown.finish_and_clear();
+    played
 }

@@ -5,10 +5,13 @@
 
 use super::{
     chain::Shown,
+    guest::Guest,
+    patience::REPEATED_MAX,
     script::{Action, Step, UserIx},
+    sight::SIGHT_MAX,
     stage::Stage,
     verdict::Fault,
-    visitor::{Leave, SIGHT_MAX, Visitor},
+    visitor::{Leave, Visitor},
 };
 use crate::program::{client::ClientError, frame::Status};
 use parking_lot::Mutex;
@@ -32,6 +35,10 @@ pub(crate) const STEPS_IN_FLIGHT: usize = 64;
 const FAULTS_MAX: u64 = 200;
 /// Pauses between reads while an ending is not yet visible, ms.
 const READ_PAUSES_MS: [u64; 5] = [1, 2, 5, 10, 20];
+/// The pause between two looks at whether all states are equal after a fault.
+const CONVERGENCE_PAUSE: Duration = Duration::from_millis(100);
+/// How long an acknowledged ending is waited for where a session that nobody holds may hide it: the play goes on.
+const HIDDEN_MAX: Duration = Duration::from_secs(2);
 
 /// How fast to go.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +96,7 @@ impl Seats {
 #[derive(Default)]
 struct Seat {
     visitor: Option<Visitor>,
-    resume: Option<String>,
+    lost: Option<Guest>,
     mobile: bool,
 }
 
@@ -156,12 +163,31 @@ impl Player {
 
     /// Lets every watcher catch up, then compares what they hold with what the server answers.
     async fn compare(&self) -> Result<u64, ClientError> {
+        if self.stage.through_faults() {
+            return self.converge().await;
+        }
         let deadline = Instant::now() + SIGHT_MAX;
         while !self.stage.judge().all_caught_up() && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
         let truth = self.stage.read_all().await?;
         Ok(self.stage.judge().compare(&truth))
+    }
+
+    /// As [`Player::compare`], where connections come back and faults have consequences: waits until all states are equal.
+    async fn converge(&self) -> Result<u64, ClientError> {
+        let deadline = Instant::now() + self.stage.sight_max();
+        loop {
+            let truth = self.stage.read_all().await?;
+            {
+                let mut judge = self.stage.judge();
+                let equal = self.stage.lived.away() == 0 && judge.differences(&truth) == 0;
+                if equal || Instant::now() >= deadline {
+                    return Ok(judge.compare(&truth));
+                }
+            }
+            sleep(CONVERGENCE_PAUSE).await;
+        }
     }
 
     /// Disconnects whoever is left over by a play that was stopped or went wrong.
@@ -181,7 +207,7 @@ async fn perform(stage: &Arc<Stage>, seats: &Seats, step: Step, lockstep: bool) 
     match step.action {
         Action::Open => {
             stage.judge().begin(step.user, Status::Online, stage.now_us());
-            match Visitor::arrive(stage, step.user, device).await {
+            match Visitor::arrive(stage, Guest::new(step.user, device)).await {
                 Ok(visitor) => seats.take_place(step.user, visitor),
                 Err(e) => return failed(stage, step, &e),
             }
@@ -194,12 +220,12 @@ async fn perform(stage: &Arc<Stage>, seats: &Seats, step: Step, lockstep: bool) 
         }
         Action::Drop => {
             let Some(visitor) = seats.leave_place(step.user) else { return };
-            let resume = visitor.leave(Leave::Vanish).await;
-            seat.lock().resume = resume;
+            let lost = visitor.leave(Leave::Vanish).await;
+            seat.lock().lost = lost;
         }
         Action::Resume => {
-            let Some(resume) = seat.lock().resume.take() else { return };
-            match Visitor::resume(stage, step.user, device, Some(&resume)).await {
+            let Some(guest) = seat.lock().lost.take() else { return };
+            match Visitor::arrive(stage, guest).await {
                 Ok(visitor) => seats.take_place(step.user, visitor),
                 Err(e) => failed(stage, step, &e),
             }
@@ -221,8 +247,12 @@ async fn settle(stage: &Stage, step: Step, status: Status, lockstep: bool) {
     if lockstep && !all_seen(stage, deadline).await {
         stage.judge().give_up();
     }
-    match read_until(stage, step.user, status, deadline).await {
-        Ok(truth) => stage.judge().done(step.user, truth),
+    let read = match stage.through_faults() {
+        true => read_through(stage, step.user, status).await,
+        false => read_until(stage, step.user, status, deadline).await,
+    };
+    match read {
+        Ok(truth) => stage.judge().done(step.user, truth, stage.now_us()),
         Err(e) => failed(stage, step, &e),
     }
 }
@@ -248,6 +278,33 @@ async fn read_until(stage: &Stage, user: UserIx, status: Status, deadline: Insta
     loop {
         let shown = stage.read(user).await?;
         if status == Status::Online || shown.status == status || Instant::now() >= deadline {
+            return Ok(shown);
+        }
+        if let Some(ms) = pauses_ms.next() {
+            sleep(Duration::from_millis(*ms)).await;
+        }
+    }
+}
+
+/// As [`read_until`], in a replay through faults: what a fault may delay or hide is waited for.
+async fn read_through(stage: &Stage, user: UserIx, status: Status) -> Result<Shown, ClientError> {
+    let started = Instant::now();
+    let mut pauses_ms = READ_PAUSES_MS.iter().chain(std::iter::repeat(&READ_PAUSES_MS[4]));
+    loop {
+        let shown = stage.read(user).await?;
+        let now_us = stage.now_us();
+        let (disturbed, orphans) = {
+            let judge = stage.judge();
+            (judge.is_disturbed(user, now_us), judge.may_have_orphans(user, now_us))
+        };
+        let patience = match status {
+            Status::Offline if orphans => HIDDEN_MAX,
+            // The node may have died when it had answered the close, and before the ending was durable: the grace ends it.
+            Status::Offline => stage.sight_max(),
+            _ if disturbed => REPEATED_MAX,
+            _ => Duration::ZERO,
+        };
+        if shown.status == status || started.elapsed() >= patience {
             return Ok(shown);
         }
         if let Some(ms) = pauses_ms.next() {

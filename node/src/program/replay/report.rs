@@ -2,7 +2,7 @@
 //!
 //! Owns the wording of the figures: sessions, transitions, notifications, differences, latency, time, memory.
 
-use super::{latency::Latency, player::Played, script::Script, verdict::Verdict};
+use super::{latency::Latency, lived::Counts, player::Played, script::Script, verdict::Verdict};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
@@ -16,6 +16,8 @@ pub(crate) struct Report<'a> {
     pub(crate) script: &'a Script,
     pub(crate) played: &'a Played,
     pub(crate) verdict: &'a Verdict,
+    /// Of a replay through faults.
+    pub(crate) lived: Option<Counts>,
     /// History entries compared with the transitions.
     pub(crate) history: u64,
     pub(crate) latency: &'a Latency,
@@ -28,7 +30,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (script, verdict) = (self.script, self.verdict);
         writeln!(f, "{}", self.title)?;
-        let mut line = |name: &str, value: String| writeln!(f, "  {name:<18}{value}");
+        let mut line = |name: &str, value: String| writeln!(f, "  {name:<20}{value}");
         let (pairs, most) = (count(script.friends.pairs()), count(script.friends.most()));
         line("people", format!("{}, {pairs} pairs of contacts, at most {most} of one", count(script.users.len())))?;
         line("online at once", format!("{}, {} connections held", count(script.peak().0), count(self.played.held)))?;
@@ -42,6 +44,9 @@ impl fmt::Display for Report<'_> {
         line("expected", count(verdict.expected))?;
         line("received", count(verdict.received))?;
         line("superseded", count(verdict.superseded))?;
+        if self.lived.is_some() {
+            line("covered", format!("{} by the snapshot of a reconnect", count(verdict.covered)))?;
+        }
         line("missing", count(verdict.missing))?;
         line("duplicated", count(verdict.duplicated))?;
         line("out of order", count(verdict.out_of_order))?;
@@ -51,6 +56,15 @@ impl fmt::Display for Report<'_> {
         line("restated", format!("{} (only the certainty changed)", count(verdict.restated)))?;
         line("states compared", format!("{} pairs of watcher and contact with a read", count(self.played.compared)))?;
         line("history compared", format!("{} entries", count(self.history)))?;
+        if let Some(lived) = &self.lived {
+            let (away_s, repeated_s) = (seconds(lived.longest_away_ms), seconds(lived.longest_repeated_ms));
+            let explained = count(verdict.explained);
+            line("reconnects", format!("{}, the longest after {away_s} s", count(lived.reconnects)))?;
+            line("resumed", format!("{} sessions, flaps too; {} not", count(lived.resumed), count(lived.not_resumed)))?;
+            let (openings, closes) = (count(lived.openings_repeated), count(lived.closes_repeated));
+            line("steps repeated", format!("{openings} openings, {closes} closes, the longest for {repeated_s} s"))?;
+            line("explained by faults", format!("{explained} entries of histories"))?;
+        }
         let (p50_ms, p99_ms) = (self.latency.percentile_ms(50.0), self.latency.percentile_ms(99.0));
         let of = count(self.latency.count());
         line("latency", format!("p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms from request to watcher's frame, of {of}"))?;
@@ -81,6 +95,10 @@ fn memory(nodes: &BTreeMap<String, Option<u64>>) -> String {
         };
     }
     text
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1}", ms as f64 / 1_000.0)
 }
 
 /// A number with a comma at every thousand.
@@ -117,10 +135,12 @@ mod tests {
         let (latency, mut verdict) = (Latency::default(), Verdict::default());
         let report = |verdict: &Verdict| {
             let title = "t".into();
+            let lived = Some(Counts { reconnects: 7, ..Counts::default() });
             let (script, played, memory, wall) = (&script, &played, &memory, Duration::from_secs(1));
-            Report { title, script, played, verdict, history: 0, latency: &latency, wall, memory }.to_string()
+            Report { title, script, played, verdict, lived, history: 0, latency: &latency, wall, memory }.to_string()
         };
         assert!(report(&verdict).ends_with("no difference\n"));
+        assert!(report(&verdict).contains("reconnects          7, the longest"));
         assert!(report(&verdict).contains("n1 1.0 MiB, n2 unknown"));
         verdict.missing = 2;
         assert!(report(&verdict).ends_with("2 differences\n"));

@@ -1,15 +1,20 @@
 //! What all tasks of a replay share: the server, the people's names, and the judge.
 //!
-//! Owns the requests that a referee makes beside the play: contacts, reads, history. Relies on the judge's lock being held
-//! for microseconds, and never across a wait.
+//! Owns what a referee asks beside the play: contacts, reads, history. Relies on the judge's lock being held for
+//! microseconds, and never across a wait.
 
 use super::{
+    account::{Entry, History},
     chain::Shown,
     judge::{Judge, Strictness},
+    lived::Lived,
+    patience::Patience,
+    referee::Referee,
     script::{Script, UserIx},
+    sight::SIGHT_MAX,
 };
 use crate::program::{
-    client::{self, Client, ClientError, Credentials},
+    client::{self, ClientError, Credentials},
     frame::{Status, UnreadableFrame},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -35,7 +40,9 @@ const RUN_TTL: Duration = Duration::from_secs(7 * 86_400);
 pub(crate) struct Stage {
     pub(crate) script: Script,
     pub(crate) credentials: Credentials,
-    pub(crate) client: Client,
+    pub(crate) referee: Referee,
+    /// What befell the connections.
+    pub(crate) lived: Lived,
     /// Told when the last contact that owed a sight has had it.
     pub(crate) seen: Notify,
     names: Vec<String>,
@@ -43,6 +50,8 @@ pub(crate) struct Stage {
     judge: Mutex<Judge>,
     urls: Vec<Url>,
     next_url: AtomicUsize,
+    /// How long convergence may take after a fault, in a replay through them.
+    convergence_max: Option<Duration>,
     service: String,
     started: Instant,
 }
@@ -57,32 +66,23 @@ struct Sight<'a> {
     stale: bool,
 }
 
-#[derive(Deserialize)]
-struct History {
-    entries: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    version: u64,
-    status: Status,
-}
-
 impl Stage {
-    /// `prefix` goes before every name of the script.
+    /// `prefix` goes before every name of the script. With `convergence_max` nodes may die meanwhile.
     pub(crate) fn new(
         script: Script,
         prefix: &str,
         credentials: Credentials,
         urls: Vec<Url>,
+        convergence_max: Option<Duration>,
     ) -> Result<Self, ClientError> {
         let bases = vec![0; script.users.len()];
         let judge = Judge::new(Strictness::EachTransition, script.friends.clone(), &bases);
         let names: Vec<String> = script.users.iter().map(|u| format!("{prefix}{u}")).collect();
         let index = names.iter().cloned().zip(0..).collect();
-        let first = urls.first().ok_or_else(|| ClientError::Address(String::new()))?;
         Ok(Self {
-            client: Client::new(first.clone())?,
+            referee: Referee::new(&urls, convergence_max.is_some())?,
+            lived: Lived::default(),
+            convergence_max,
             service: credentials.token("rollcall-replay", "service", RUN_TTL)?,
             script,
             credentials,
@@ -114,9 +114,24 @@ impl Stage {
         Ok(self.credentials.token(self.name(user), "user", RUN_TTL)?)
     }
 
-    /// The node for the next connection: each in turn.
-    pub(crate) fn url(&self) -> &Url {
-        &self.urls[self.next_url.fetch_add(1, Ordering::Relaxed) % self.urls.len()]
+    /// Whether nodes may die meanwhile.
+    pub(crate) fn through_faults(&self) -> bool {
+        self.convergence_max.is_some()
+    }
+
+    /// How long a connected watcher may wait for a notification.
+    pub(crate) fn sight_max(&self) -> Duration {
+        self.convergence_max.unwrap_or(SIGHT_MAX)
+    }
+
+    /// The node for the next connection: each in turn, but not the one that was left, if there is another.
+    pub(crate) fn node(&self, left: Option<usize>) -> (usize, &Url) {
+        let next = || self.next_url.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+        let node = match next() {
+            same if self.through_faults() && left == Some(same) => next(),
+            node => node,
+        };
+        (node, &self.urls[node])
     }
 
     pub(crate) fn now_us(&self) -> u64 {
@@ -141,7 +156,7 @@ impl Stage {
             let progress = &progress;
             async move {
                 let others: Vec<&str> = self.script.friends.of(user).iter().map(|f| self.name(*f)).collect();
-                self.client.add_contacts(&self.service, self.name(user), &others).await?;
+                self.referee.add_contacts(&self.service, self.name(user), &others).await?;
                 progress();
                 Ok(())
             }
@@ -149,18 +164,38 @@ impl Stage {
         stream::iter(calls).buffer_unordered(REFEREE_IN_FLIGHT).try_collect().await
     }
 
-    /// What the server says of `user` now.
+    /// What the server says of `user` now; through faults, once it is sure of that.
     pub(crate) async fn read(&self, user: UserIx) -> Result<Shown, ClientError> {
-        let text = self.client.get(&self.service, &format!("/v1/users/{}/presence", self.name(user))).await?;
-        let raw: &RawValue = client::read(self.client.url(), &text)?;
+        let mut patience = Patience::new(self.through_faults());
+        loop {
+            let shown = self.read_once(user).await?;
+            if !shown.stale || !patience.again().await {
+                return Ok(shown);
+            }
+        }
+    }
+
+    async fn read_once(&self, user: UserIx) -> Result<Shown, ClientError> {
+        let text = self.referee.get(&self.service, &format!("/v1/users/{}/presence", self.name(user))).await?;
+        let raw: &RawValue = client::read(self.referee.url(), &text)?;
         match self.sight(raw) {
             Ok(Some((found, shown))) if found == user => Ok(shown),
             _ => Err(self.foreign("not the presence asked for")),
         }
     }
 
-    /// What the server says of everybody now.
+    /// What the server says of everybody now; through faults, once it is sure of that.
     pub(crate) async fn read_all(&self) -> Result<Vec<Shown>, ClientError> {
+        let mut patience = Patience::new(self.through_faults());
+        loop {
+            let all = self.read_all_once().await?;
+            if all.iter().all(|shown| !shown.stale) || !patience.again().await {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn read_all_once(&self) -> Result<Vec<Shown>, ClientError> {
         #[derive(Serialize)]
         struct Query<'a> {
             users: &'a [String],
@@ -172,8 +207,8 @@ impl Stage {
         }
         let mut all = Vec::with_capacity(self.names.len());
         for users in self.names.chunks(rollcall_presence::limits::QUERY_MAX_IDS) {
-            let text = self.client.post(&self.service, "/v1/presence/query", &Query { users }).await?;
-            let answer: Answer<'_> = client::read(self.client.url(), &text)?;
+            let text = self.referee.post(&self.service, "/v1/presence/query", &Query { users }).await?;
+            let answer: Answer<'_> = client::read(self.referee.url(), &text)?;
             for raw in answer.presences {
                 match self.sight(raw) {
                     Ok(Some((user, shown))) if user as usize == all.len() => all.push(shown),
@@ -184,14 +219,19 @@ impl Stage {
         Ok(all)
     }
 
-    /// The versions and statuses of `user`'s history after `base`, oldest first.
-    pub(crate) async fn history(&self, user: UserIx, base: u64) -> Result<Vec<(u64, Status)>, ClientError> {
+    /// `user`'s history after the version `base`, as far back as it is kept.
+    pub(crate) async fn history(&self, user: UserIx, base: u64) -> Result<History, ClientError> {
+        #[derive(Deserialize)]
+        struct Page {
+            entries: Vec<Entry>,
+        }
         let limit = rollcall_presence::limits::PAGE_MAX;
         let path = format!("/v1/users/{}/history?limit={limit}", self.name(user));
-        let text = self.client.get(&self.service, &path).await?;
-        let history: History = client::read(self.client.url(), &text)?;
-        let newer = history.entries.iter().rev().filter(|e| e.version > base);
-        Ok(newer.map(|e| (e.version, e.status)).collect())
+        let text = self.referee.get(&self.service, &path).await?;
+        let page: Page = client::read(self.referee.url(), &text)?;
+        let complete = page.entries.len() < limit;
+        let entries = page.entries.into_iter().rev().filter(|e| e.version > base).collect();
+        Ok(History { entries, complete })
     }
 
     /// The resident memory of every node that tells it, bytes.
@@ -205,12 +245,12 @@ impl Stage {
             name: String,
             rss_bytes: Option<u64>,
         }
-        let text = self.client.get(&self.credentials.admin()?, "/v1/cluster/status").await?;
-        let cluster: Cluster = client::read(self.client.url(), &text)?;
+        let text = self.referee.get(&self.credentials.admin()?, "/v1/cluster/status").await?;
+        let cluster: Cluster = client::read(self.referee.url(), &text)?;
         Ok(cluster.nodes.into_iter().map(|n| (n.name, n.rss_bytes)).collect())
     }
 
     fn foreign(&self, detail: &str) -> ClientError {
-        ClientError::Foreign { url: self.client.url().to_string(), detail: detail.into() }
+        ClientError::Foreign { url: self.referee.url().to_string(), detail: detail.into() }
     }
 }

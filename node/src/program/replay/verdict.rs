@@ -28,6 +28,10 @@ pub(crate) struct Verdict {
     pub(crate) expected: u64,
     pub(crate) received: u64,
     pub(crate) superseded: u64,
+    /// Happened between two connections of a watcher, and was in the snapshot of the later one or superseded by it.
+    pub(crate) covered: u64,
+    /// Entries of histories that only faults explain.
+    pub(crate) explained: u64,
     pub(crate) missing: u64,
     pub(crate) duplicated: u64,
     pub(crate) out_of_order: u64,
