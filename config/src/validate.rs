@@ -96,17 +96,6 @@ impl Settings {
             ["http.ops_listen", "peer.listen"],
             format!("http.ops_listen ({peer:?}) must be another address than peer.listen ({peer:?})"),
         );
-        let given = |file: &Option<std::path::PathBuf>| if file.is_some() { "given" } else { "absent" };
-        let peer = &self.peer;
-        let files = [&peer.certificate, &peer.private_key, &peer.authorities].map(given);
-        demand(
-            files[0] == files[1] && files[1] == files[2],
-            ["peer.certificate", "peer.private_key"],
-            format!(
-                "peer.certificate ({}), peer.private_key ({}) and peer.authorities ({}) must be given together or not at all",
-                files[0], files[1], files[2]
-            ),
-        );
         violations
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     fake::now,
-    stage::{DEADLINE, SECRET, Setting, Stage, until},
+    stage::{DEADLINE, SECRET, Setting, Stage},
 };
 use futures::{SinkExt, StreamExt};
 use rollcall_api::{
@@ -13,14 +13,14 @@ use rollcall_config::{Auth, Presence, Scope};
 use rollcall_presence::UserId;
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
 async fn ended(stage: &Stage) -> Ending {
-    until("the connection has ended", || !stage.fake.endings.lock().is_empty()).await;
-    stage.fake.endings.lock()[0]
+    timeout(DEADLINE, stage.fake.endings()).await.expect("the connection has ended")[0]
 }
 
 fn lost(ending: Ending) -> bool {

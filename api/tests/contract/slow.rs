@@ -3,6 +3,7 @@
 use crate::stage::{Socket, Stage};
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// More than the system holds between two sockets: frames that nobody reads, until the server cannot write.
 async fn stuff(stage: &Stage, socket: &mut Socket) {
@@ -25,11 +26,9 @@ async fn one_that_reads_nothing_for_30_s_is_closed_with_slow() {
     // From here on time passes as fast as nothing happens.
     tokio::time::pause();
     let started = tokio::time::Instant::now();
-    while stage.fake.endings.lock().is_empty() && started.elapsed() < Duration::from_secs(120) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let endings = timeout(Duration::from_secs(120), stage.fake.endings()).await.expect("it ends");
     assert!(started.elapsed() >= Duration::from_secs(30));
-    assert_eq!(stage.fake.endings.lock().len(), 1, "its session has its grace from now on");
+    assert_eq!(endings.len(), 1, "its session has its grace from now on");
     tokio::time::resume();
     let mut last = socket.next().await;
     while last["type"] != "goodbye" {

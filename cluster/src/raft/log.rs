@@ -179,7 +179,7 @@ pub(crate) fn open_entry(sealed: &[u8]) -> Result<RaftEntry, String> {
 /// What openraft writes a group's log with.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    cell: Arc<LogCell>,
+    pub(super) cell: Arc<LogCell>,
     writer: Arc<Writer>,
 }
 

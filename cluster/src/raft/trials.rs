@@ -59,7 +59,7 @@ fn opened(path: &Path) -> Opened {
 
 impl Trial {
     async fn open(path: &Path) -> Self {
-        let Opened { lock, disk, watermark, position, identity, states, .. } = opened(path);
+        let Opened { lock, disk, watermark, position, identity, log_bytes, states, .. } = opened(path);
         let ledger = position.logs.get(&PARTITION).cloned().unwrap_or_default();
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
@@ -77,7 +77,7 @@ impl Trial {
             writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), sealed, done));
             wait.await.unwrap();
         }
-        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger, 0);
+        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger, log_bytes.get(&PARTITION).copied().unwrap_or(0));
         let state = StateCell::new(PARTITION, Arc::clone(&disk), states.get(&PARTITION).cloned().unwrap_or_default());
         let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&writer), Arc::new(Nobody));
         Self { disk, writer: Arc::clone(&writer), state, log: LogStore::new(log, writer), machine, _lock: lock }
@@ -344,6 +344,36 @@ async fn a_writer_that_panics_ends_the_process() {
     assert!(reason.contains("panicked"), "{reason}");
     writer.stop();
     disk.close();
+}
+
+#[tokio::test]
+async fn a_snapshot_that_a_dead_writer_would_have_to_make_durable_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    let answered_badly = Box::new(|| panic!("whoever waited cannot be told"));
+    trial.writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), Vec::new(), answered_badly));
+    trial.writer.queue().died().await;
+    trial.apply(vec![status(0, 1)]).await;
+    let built = tokio::time::timeout(std::time::Duration::from_secs(30), trial.machine.build_snapshot()).await;
+    assert!(built.expect("it ends").is_err());
+    trial.close();
+}
+
+#[tokio::test]
+async fn a_log_knows_after_a_restart_how_much_was_appended_since_the_last_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trial = Trial::open(dir.path()).await;
+    trial.both(history()).await;
+    trial.log.purge(id(40)).await.unwrap();
+    trial.both(vec![status(61, 1)]).await;
+    let grown = trial.log.cell.growth();
+    trial.close();
+    drop(trial);
+    let again = Trial::open(dir.path()).await;
+    let (bytes, entries) = again.log.cell.growth();
+    assert_eq!(entries, 21, "those behind the purge");
+    assert!(bytes > 0 && bytes < grown.0, "{bytes} of {grown:?}");
+    again.close();
 }
 
 #[test]

@@ -26,6 +26,7 @@ use std::{
     },
     time::{SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::watch;
 use users::{Done, Users};
 
 pub(crate) fn now() -> UnixMs {
@@ -40,7 +41,7 @@ pub(crate) struct Fake {
     resumable: Mutex<BTreeMap<String, (UserId, SessionId)>>,
     next: AtomicU64,
     /// How connections ended, in order.
-    pub(crate) endings: Mutex<Vec<Ending>>,
+    endings: watch::Sender<Vec<Ending>>,
     /// What every call is refused with.
     pub(crate) refusal: Mutex<Option<ServiceError>>,
     /// Whether reads are marked stale.
@@ -63,7 +64,7 @@ impl Fake {
             connections: Mutex::default(),
             resumable: Mutex::default(),
             next: AtomicU64::new(1),
-            endings: Mutex::default(),
+            endings: watch::Sender::default(),
             refusal: Mutex::default(),
             stale: Mutex::default(),
             orders: Mutex::default(),

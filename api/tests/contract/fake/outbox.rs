@@ -151,7 +151,7 @@ impl Connection for FakeConnection {
     async fn close(mut self: Box<Self>, ending: Ending) {
         self.closed = true;
         let outbox = self.fake.connections.lock().remove(&self.number);
-        self.fake.endings.lock().push(ending);
+        self.fake.ended(ending);
         if let (Ending::Closed, Some(Outbox { viewer, session: Some(session), .. })) = (ending, outbox) {
             let end = Intent::EndSession { session, attachment: None, cause: EndCause::Closed, heard_at: now() };
             let _ = self.fake.write_now(&viewer.user, end, None);
@@ -163,7 +163,7 @@ impl Drop for FakeConnection {
     fn drop(&mut self) {
         if !self.closed {
             self.fake.connections.lock().remove(&self.number);
-            self.fake.endings.lock().push(Ending::Lost { heard_at: now() });
+            self.fake.ended(Ending::Lost { heard_at: now() });
         }
     }
 }

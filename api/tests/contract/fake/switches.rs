@@ -1,12 +1,22 @@
 //! What tests switch in the fake, and look at.
 
 use super::{Fake, name};
-use rollcall_api::service::{GoodbyeReason, ServiceError};
+use rollcall_api::service::{Ending, GoodbyeReason, ServiceError};
 use rollcall_presence::{
     Activity, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, SessionId, SessionKind, UserId, Visibility,
 };
 
 impl Fake {
+    /// A connection has ended.
+    pub(super) fn ended(&self, ending: Ending) {
+        self.endings.send_modify(|endings| endings.push(ending));
+    }
+
+    /// How connections have ended, once one has.
+    pub(crate) async fn endings(&self) -> Vec<Ending> {
+        self.endings.subscribe().wait_for(|endings| !endings.is_empty()).await.unwrap().clone()
+    }
+
     /// Makes writes wait until what is returned is dropped.
     pub(crate) fn hold_writes(&self) -> tokio::sync::OwnedMutexGuard<()> {
         self.gate.clone().try_lock_owned().unwrap()
