@@ -132,3 +132,23 @@ async fn missing_and_older_files_are_refused() {
     assert!(start_damaged(&bench, &wanted, "no store", no_store).await);
     assert!(!start_damaged(&bench, &wanted, "untouched", |_| {}).await);
 }
+
+fn index(data: &Path) -> PathBuf {
+    let files = std::fs::read_dir(data.join("store")).unwrap().map(|file| file.unwrap().path());
+    let mut indexes = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("snap."));
+    indexes.next().expect("a store that was opened twice has an index")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_index_is_named_and_without_it_everything_is_there() {
+    let (bench, everything) = filled().await;
+    let data = bench.dir.path().join("data");
+    let torn = index(&data);
+    File::options().write(true).open(&torn).unwrap().set_len(100).unwrap();
+    let refused = bench.try_start(bench.options()).await.err().expect("the index is torn").to_string();
+    assert!(refused.contains(&torn.display().to_string()), "{refused}");
+    std::fs::remove_file(&torn).unwrap();
+    let cluster = bench.try_start(bench.options()).await.unwrap();
+    reads_all(&bench, &cluster, &everything, "without the index");
+    cluster.stop().await;
+}

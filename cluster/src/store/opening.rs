@@ -152,7 +152,7 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
     let disk = open_disk(&store_path).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => StartError::Held(path.to_owned()),
         kind if is_of_surroundings(kind) => io(&store_path)(error),
-        _ => damaged(format!("it cannot be opened: {error}")),
+        _ => damaged(format!("it cannot be opened: {error}{}", index_hint(&store_path))),
     })?;
     if SledDisk::blobs(&store_path).is_ok_and(|files| !files.is_empty()) {
         // What is read below is checked all the same; but no value of ours is long enough to get there.
@@ -190,6 +190,21 @@ fn sync_directories(path: &Path, store: &Path) -> io::Result<()> {
         std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// What else may be tried, where sled's index of its pages is there: without it sled reads everything, and all is checked.
+fn index_hint(store_path: &Path) -> String {
+    let files = std::fs::read_dir(store_path).into_iter().flatten().flatten();
+    let indexes: Vec<String> =
+        files.map(|file| file.path()).filter(|path| is_index(path)).map(|path| path.display().to_string()).collect();
+    match indexes.is_empty() {
+        true => String::new(),
+        false => format!(" (the index alone may be torn: move {} away, and start again)", indexes.join(", ")),
+    }
+}
+
+fn is_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."))
 }
 
 type Recovered = (Position, Option<StoredIdentity>, checks::Groups);
