@@ -5,8 +5,9 @@ use crate::{
     observer::Observer,
     options::{Options, Surroundings},
     partition::{Partition, Parts},
+    peers::{NoPeers, PeerLink},
     raft::{
-        link::{GroupLinks, NoPeers, PeerLink},
+        link::GroupLinks,
         log::{LogCell, LogStore},
         machine::Machine,
         types::Member,
@@ -84,7 +85,7 @@ impl Cluster {
             writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
         }
         let (healthy, health) = watch::channel(true);
-        let link = surroundings.link.unwrap_or_else(|| Arc::new(NoPeers));
+        let link: Arc<dyn PeerLink> = Arc::new(NoPeers);
         let starter = Starter { options, observer, writer, disk, link, health, raft_id: identity.raft_id };
         let partitions = starter.start_all(found, identity.founder).await?;
         let Starter { writer, disk, health, .. } = starter;

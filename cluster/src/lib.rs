@@ -9,6 +9,7 @@ mod limits;
 mod observer;
 mod options;
 mod partition;
+mod peers;
 mod proposer;
 mod raft;
 mod role;
@@ -18,10 +19,14 @@ mod upkeep;
 
 pub use cluster::{Cluster, Identity};
 pub use observer::Observer;
-pub use options::{Options, Surroundings};
+pub use options::{MakeLink, Options, Surroundings};
 pub use partition::{NotHome, Partition, PartitionReport, ReplicaReport};
+pub use peers::{
+    GroupSnapshot, JoinFailure, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink, PeerSide,
+    PresenceLane, SnapshotAnswer,
+};
 pub use proposer::ProposeError;
-pub use raft::link::{Ask, LinkError, NoPeers, PeerLink, Told};
+pub use raft::link::{Ask, Told};
 pub use role::Role;
 pub use state::{read_error::ReadError, view::View};
 pub use store::disk;

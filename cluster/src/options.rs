@@ -2,11 +2,11 @@
 
 use crate::{
     StartError,
-    raft::link::PeerLink,
+    peers::{PeerLink, PeerSide},
     store::{disk::OpenDisk, writer::OnFatal},
 };
 use rollcall_presence::{NodeName, Policy, limits::PARTITIONS_MAX};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// What a node's partitions are started with.
 #[derive(Debug, Clone)]
@@ -61,11 +61,14 @@ impl Options {
     }
 }
 
+/// Makes the links of a node, given what it answers its peers.
+pub type MakeLink = Box<dyn FnOnce(Arc<dyn PeerSide>) -> Arc<dyn PeerLink> + Send>;
+
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
 pub struct Surroundings {
-    /// The way to other nodes; none: a node by itself.
-    pub link: Option<std::sync::Arc<dyn PeerLink>>,
+    /// Makes the way to other nodes from what this one answers them; none: a node by itself.
+    pub link: Option<MakeLink>,
     /// Opens the store's disk; none: sled.
     pub disk: Option<OpenDisk>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.

@@ -4,8 +4,7 @@
 //! limit is kept here, for every link.
 
 use super::types::{Member, TypeConfig, Vote};
-use crate::state::stream::SnapshotStream;
-use futures::future::BoxFuture;
+use crate::{peers::PeerLink, state::stream::SnapshotStream};
 use openraft::{
     AnyError, OptionalSend, RaftNetworkFactory,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
@@ -18,15 +17,6 @@ use openraft::{
 };
 use rollcall_presence::{NodeName, PartitionId};
 use std::{future::Future, sync::Arc};
-use thiserror::Error;
-
-/// Why a peer gave no answer. Whether it got the question is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum LinkError {
-    /// There is no way to it.
-    #[error("{0} cannot be reached")]
-    Unreachable(NodeName),
-}
 
 /// What a group asks of a peer.
 #[derive(Debug)]
@@ -50,46 +40,6 @@ pub enum Told {
     Vote(VoteResponse<TypeConfig>),
     /// To a transfer.
     TransferLeader(TransferLeaderResponse<TypeConfig>),
-}
-
-/// The links to other nodes.
-pub trait PeerLink: Send + Sync + 'static {
-    /// Asks the group of `partition` on `peer`.
-    fn ask<'a>(
-        &'a self,
-        peer: &'a NodeName,
-        partition: PartitionId,
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Told, LinkError>>;
-
-    /// Sends a snapshot to the group of `partition` on `peer`.
-    fn send_snapshot<'a>(
-        &'a self,
-        peer: &'a NodeName,
-        partition: PartitionId,
-        vote: Vote,
-        snapshot: SnapshotOf<TypeConfig, SnapshotStream>,
-    ) -> BoxFuture<'a, Result<SnapshotResponse<TypeConfig>, LinkError>>;
-}
-
-/// No links: a node by itself reaches nobody.
-#[derive(Debug)]
-pub struct NoPeers;
-
-impl PeerLink for NoPeers {
-    fn ask<'a>(&'a self, peer: &'a NodeName, _: PartitionId, _: Ask) -> BoxFuture<'a, Result<Told, LinkError>> {
-        Box::pin(std::future::ready(Err(LinkError::Unreachable(peer.clone()))))
-    }
-
-    fn send_snapshot<'a>(
-        &'a self,
-        peer: &'a NodeName,
-        _: PartitionId,
-        _: Vote,
-        _: SnapshotOf<TypeConfig, SnapshotStream>,
-    ) -> BoxFuture<'a, Result<SnapshotResponse<TypeConfig>, LinkError>> {
-        Box::pin(std::future::ready(Err(LinkError::Unreachable(peer.clone()))))
-    }
 }
 
 /// Makes the links of one group.
