@@ -5,22 +5,27 @@
 #![cfg_attr(not(test), deny(clippy::expect_used))]
 
 mod cluster;
+mod hosting;
 mod limits;
 mod observer;
 mod options;
 mod partition;
 mod peers;
+mod placement_group;
 mod proposer;
 mod raft;
+mod replica;
 mod role;
+mod side;
 mod state;
 mod store;
+mod transfer;
 mod upkeep;
 
 pub use cluster::{Cluster, Identity};
 pub use observer::Observer;
 pub use options::{MakeLink, Options, Surroundings};
-pub use partition::{NotHome, Partition, PartitionReport, ReplicaReport};
+pub use partition::{NotHeld, NotHome, Partition, PartitionReport, ReplicaReport};
 pub use peers::{
     GroupSnapshot, JoinFailure, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink, PeerSide,
     PresenceLane, SnapshotAnswer,
