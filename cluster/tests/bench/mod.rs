@@ -145,16 +145,21 @@ impl Bench {
         let mut all = Vec::new();
         for id in (0..self.partitions).map(PartitionId) {
             let (ledger, live) =
-                cluster.partition(id).read(|view| (view.ledger(), view.live_users(None, 10_000).unwrap()));
+                cluster.partition(id).read(|view| (view.ledger(), view.live_users(None, 10_000).unwrap())).unwrap();
             all.push(format!("{id}: {ledger:?} {live:?}"));
         }
         for name in (0..users).map(user) {
-            all.push(cluster.partition(self.partition_of(&name)).read(|view| {
-                let record = view.record(&name).unwrap();
-                let contacts = view.list(&name, ListKind::Contacts, None, 10_000).unwrap();
-                let history = view.history(&name, 0, u64::MAX, None, 10_000).unwrap();
-                format!("{name}: {record:?} {contacts:?} {history:?} {:?}", view.profile(&name).unwrap())
-            }));
+            all.push(
+                cluster
+                    .partition(self.partition_of(&name))
+                    .read(|view| {
+                        let record = view.record(&name).unwrap();
+                        let contacts = view.list(&name, ListKind::Contacts, None, 10_000).unwrap();
+                        let history = view.history(&name, 0, u64::MAX, None, 10_000).unwrap();
+                        format!("{name}: {record:?} {contacts:?} {history:?} {:?}", view.profile(&name).unwrap())
+                    })
+                    .unwrap(),
+            );
         }
         all
     }
