@@ -5,7 +5,7 @@ use crate::{
     observer::Observer,
     options::{Options, Surroundings},
     partition::Partition,
-    peers::{NoPeers, NoPresence, PeerLink, PeerSide},
+    peers::{NoPeers, NoPresence, Peer, PeerLink, PeerSide},
     side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
@@ -84,7 +84,10 @@ impl Cluster {
         let (healthy, health) = watch::channel(true);
         let side = Side::new(Arc::new(NoPresence));
         let link: Arc<dyn PeerLink> = match surroundings.link {
-            Some(make) => make(Arc::clone(&side) as Arc<dyn PeerSide>),
+            Some(make) => {
+                let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
+                make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
+            }
             None => Arc::new(NoPeers),
         };
         let ground = Ground {

@@ -4,7 +4,12 @@
 //! applied once and in order, and that nothing acknowledged is lost without the next start saying so.
 #![cfg_attr(not(test), deny(clippy::expect_used))]
 
+#[cfg(test)]
+extern crate self as rollcall_cluster;
+
 mod cluster;
+#[cfg(test)]
+mod groups_trials;
 mod hosting;
 mod limits;
 mod observer;
@@ -19,6 +24,9 @@ mod role;
 mod side;
 mod state;
 mod store;
+#[cfg(test)]
+#[path = "../tests/bench/switchboard.rs"]
+mod switchboard;
 mod transfer;
 mod upkeep;
 

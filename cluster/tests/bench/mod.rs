@@ -1,6 +1,8 @@
 //! A node of a few partitions in a directory of its own, and commands to give it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod switchboard;
+
 use rollcall_cluster::{Cluster, Observer, Options, ProposeError, Role, StartError, Surroundings};
 use rollcall_presence::{
     Activity, Command, Device, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Outcome, PartitionId,
