@@ -145,8 +145,11 @@ impl PresenceService for NodeService {
     }
 
     async fn profile(&self, viewer: &Viewer, user: &UserId) -> Result<Profile, ServiceError> {
-        let (vetted, _) = self.node.vet(viewer, vec![user.clone()]).await?;
-        let blocked = vetted.first().is_none_or(|(_, blocked)| *blocked);
+        let vetted = self.node.vet(viewer, vec![user.clone()]).await?;
+        if vetted.stale {
+            return Err(HomeError::NoHome.into());
+        }
+        let blocked = vetted.subjects.first().is_none_or(|(_, blocked)| *blocked);
         let request = HomeRequest::Profile { viewer: viewer.clone(), user: user.clone() };
         match self.ask(user, request).await? {
             HomeReply::Profile(Some(profile)) if viewer_allows(user, viewer, blocked) => Ok(profile),
@@ -157,8 +160,9 @@ impl PresenceService for NodeService {
 
     async fn presences(&self, viewer: &Viewer, users: &[UserId]) -> Result<Vec<Seen>, ServiceError> {
         let vetting = self.node.vet(viewer, users.to_vec());
-        let ((vetted, _), seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
-        Ok(seen.into_iter().zip(vetted).map(|(seen, (_, blocked))| masked(viewer, blocked, seen)).collect())
+        let (vetted, seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
+        let seen = seen.into_iter().map(|seen| Seen { stale: seen.stale || vetted.stale, ..seen });
+        Ok(seen.zip(vetted.subjects).map(|(seen, (_, blocked))| masked(viewer, blocked, seen)).collect())
     }
 
     async fn history(&self, user: &UserId, query: HistoryQuery) -> Result<Page<HistoryEntry, u64>, ServiceError> {
@@ -218,7 +222,7 @@ struct Admitted {
 
 impl Admitted {
     fn new(node: Arc<Node>, outbox: &Arc<Outbox>) -> Result<Self, ServiceError> {
-        let at = Some(node.sockets.admit(outbox)?);
+        let at = Some(node.sockets.admit(outbox, node.clock.unix_ms())?);
         Ok(Self { node, user: outbox.viewer().user.clone(), at })
     }
 }

@@ -42,7 +42,7 @@ impl ClusterView {
     pub(crate) async fn status(&self, node: &Node) -> ClusterStatus {
         let this = &self.cluster.identity().node;
         let partitions: Vec<PartitionStatus> =
-            node.homes.partitions().iter().map(|p| partition_status(p, this)).collect();
+            node.homes.partitions().iter().filter_map(|p| partition_status(p, this)).collect();
         let members = [this];
         let voters = if members.len() >= 3 { self.replication } else { 1 };
         ClusterStatus {
@@ -61,7 +61,7 @@ impl ClusterView {
     fn this_node(&self, node: &Node) -> NodeStatus {
         let homes = node.homes.partitions();
         let led = homes.iter().filter(|p| matches!(p.role(), Role::Home { .. }));
-        let sessions: u64 = led.clone().map(|p| p.group().read(|view| view.ledger().sessions)).sum();
+        let report = crate::report::of(node, self.started);
         NodeStatus {
             name: self.cluster.identity().node.clone(),
             state: NodeState::Up,
@@ -69,23 +69,23 @@ impl ClusterView {
             peer: Some(self.peer.clone()),
             version: Some(env!("CARGO_PKG_VERSION").into()),
             uptime_s: Some(self.started.elapsed().as_secs()),
-            sessions: Some(sessions),
+            sessions: Some(report.sessions),
             connections: Some(node.sockets.len() as u64),
             user_actors: Some(homes.iter().map(|p| p.user_actors() as u64).sum()),
             partitions_led: u32::try_from(led.count()).ok(),
             partitions_held: u32::try_from(homes.len()).ok(),
-            rss_bytes: resident_bytes(),
+            rss_bytes: report.rss_bytes,
         }
     }
 }
 
-fn partition_status(home: &HomePartition, this: &NodeName) -> PartitionStatus {
-    let report = home.group().status();
+fn partition_status(home: &HomePartition, this: &NodeName) -> Option<PartitionStatus> {
+    let report = home.group().status()?;
     // What another replica has applied is not known here; what is on its disk is, at the leader.
     let applied_at = |r: &ReplicaReport| if r.node == *this { report.applied } else { r.matched };
     let applied: BTreeMap<String, Option<u64>> =
         report.replicas.iter().map(|r| (r.node.to_string(), applied_at(r))).collect();
-    PartitionStatus {
+    Some(PartitionStatus {
         id: report.id,
         leader: report.leader,
         term: Some(report.term),
@@ -95,13 +95,5 @@ fn partition_status(home: &HomePartition, this: &NodeName) -> PartitionStatus {
         users: Some(report.users),
         online: Some(report.online),
         healthy: report.healthy,
-    }
-}
-
-/// Resident memory of this process, bytes. Source: `/proc/self/statm`, second field, in pages.
-fn resident_bytes() -> Option<u64> {
-    const PAGE_BYTES: u64 = 4_096;
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
+    })
 }
