@@ -5,6 +5,7 @@
 use crate::{
     bounds::TICK_MS,
     clock::Clock,
+    doors::{self, Doors},
     home::{
         fanout::Fanout,
         group::Group,
@@ -18,7 +19,6 @@ use crate::{
         Links, Peers,
         lane::{Lane, Served},
     },
-    report,
     sockets::{Sockets, registry::ConnectionLimits},
     ties::Ties,
 };
@@ -81,12 +81,10 @@ impl Assembled {
             groups.into_iter().map(|group| HomePartition::new(group, rules, clock.clone(), nodes.clone())).collect();
         let homes = Homes::new(partitions.clone(), peers.clone());
         let ties = Ties::new(homes.clone(), sockets.clone(), clock.clone());
-        let node = Arc::new(Node { clock, presence, limits, homes: homes.clone(), sockets });
+        let node = Arc::new(Node { clock, presence, limits, homes: homes.clone(), sockets, doors: Doors::default() });
         nodes.begin(&ties);
         fanout.begin(partitions.clone());
-        let (reported, started) = (node.clone(), Instant::now());
-        let report = Box::new(move || report::of(&reported, started));
-        lane.begin(Served { homes, ties: ties.clone(), report });
+        lane.begin(Served { homes, ties: ties.clone(), node: node.clone(), started: Instant::now() });
         let mut actors = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let (actor, _) = PartitionActor::spawn(None, PartitionActor, partition).await?;
@@ -95,7 +93,9 @@ impl Assembled {
         let tasks = vec![
             tokio::spawn(tick(node.clone(), ties.clone())),
             tokio::spawn(follow_placement(node.clone(), peers.clone())),
-            tokio::spawn(follow_standing(ties.clone(), peers)),
+            tokio::spawn(follow_standing(ties.clone(), peers.clone())),
+            tokio::spawn(doors::watch_isolation(node.clone(), peers.clone())),
+            tokio::spawn(doors::watch_drain(node.clone(), peers)),
             tokio::spawn(tell_heard(node.clone())),
         ];
         Ok(Self { node, ties, nodes, actors, tasks: Mutex::new(tasks) })

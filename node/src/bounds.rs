@@ -53,3 +53,16 @@ pub const STALE_AFTER_MS: u64 = 300;
 pub const HOME_LOOK_MS: u64 = 50;
 /// How long one message of a hand-over may take, ms: the transfer waits for it, and clients for the transfer.
 pub const HAND_OVER_MS: u64 = 500;
+/// How long an operator's question waits for the reports of nodes, ms.
+pub const REPORT_DEADLINE_MS: u64 = 1_000;
+/// How long after the last sign of a majority was missed clients are sent elsewhere, ms: with the two seconds that it takes to miss
+/// one, ten seconds without the cluster.
+pub const ISOLATED_AFTER_MS: u64 = 8_000;
+/// Clients that are sent elsewhere come back spread over this time, ms.
+pub const RETURN_SPREAD_MS: u64 = 2_000;
+/// Connections of a node that is being emptied that are sent elsewhere at once: 2,000 a second.
+pub const DRAIN_BATCH: usize = 200;
+/// Time between such batches, ms.
+pub const DRAIN_BATCH_MS: u64 = 100;
+/// How long a node that is being emptied waits for its partitions to have other homes, ms.
+pub const DRAIN_WAIT_MS: u64 = 10_000;

@@ -1,8 +1,10 @@
 //! A node of Rollcall: users' actors, sessions, watch tables, fan-out, timers, the presence service made of them, and the program.
 
+pub mod admin;
 pub mod assembly;
 pub mod bounds;
 pub mod clock;
+pub mod doors;
 pub mod home;
 pub mod homes;
 pub mod key_file;

@@ -3,6 +3,7 @@
 use crate::{
     bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
     clock::Clock,
+    doors::Doors,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
     sockets::{Sockets, Why, outbox::Outbox},
@@ -34,6 +35,8 @@ pub struct Node {
     pub homes: Arc<Homes>,
     /// The connections of this node.
     pub sockets: Arc<Sockets>,
+    /// Whether connections are taken.
+    pub doors: Doors,
 }
 
 impl Node {

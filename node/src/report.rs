@@ -4,12 +4,10 @@ use crate::{
     node::Node,
     peers::message::{LedReport, NodeReport},
 };
-use rollcall_cluster::Role;
 use std::time::Instant;
 
-/// The report of `node`, which runs since `started`.
-#[must_use]
-pub fn of(node: &Node, started: Instant) -> NodeReport {
+/// The report of `node`, which runs since `started`. It leads what it could confirm its lease of just now.
+pub async fn of(node: &Node, started: Instant) -> NodeReport {
     let mut report = NodeReport {
         uptime_s: started.elapsed().as_secs(),
         connections: node.sockets.len() as u64,
@@ -23,7 +21,7 @@ pub fn of(node: &Node, started: Instant) -> NodeReport {
         if let Some(applied) = status.applied {
             report.applied.push((status.id, applied));
         }
-        if matches!(home.role(), Role::Home { .. }) {
+        if home.group().confirm().await.is_ok() {
             report.partitions_led += 1;
             report.sessions += home.group().read(|view| view.ledger().sessions).unwrap_or_default();
             report.led.push(LedReport {

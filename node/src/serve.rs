@@ -1,8 +1,9 @@
 //! A node from start to stop: keys, store, groups, actors, API; and back in the opposite order.
 
 use crate::{
+    admin::OnlyNode,
     assembly::{Assembled, Parts},
-    bounds::TICK_MS,
+    bounds::{RETURN_SPREAD_MS, TICK_MS},
     clock::{Clock, SystemClock},
     home::{fanout::Fanout, group::Group},
     key_file::{self, KeyFileError},
@@ -23,8 +24,6 @@ use tokio::{net::TcpListener, sync::watch};
 const LEAVE_MS: u64 = 3_000;
 /// How long a starting node waits for its partitions' homes before it says where it listens, ms: a few elections.
 const HOMES_WAIT_MS: u64 = 10_000;
-/// Clients of a stopping node come back spread over this time, ms.
-const RETURN_SPREAD_MS: u64 = 1_000;
 
 /// Why a node does not serve. Nothing of what it acknowledged before is touched.
 #[derive(Debug, thiserror::Error)]
@@ -144,12 +143,13 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     let node = assembled.node.clone();
     let advertised = settings.http.advertise.clone().unwrap_or_else(|| http.clone());
     let peer = settings.peer.advertise.clone().unwrap_or_else(|| settings.peer.listen.clone());
-    let view = ClusterView::new(cluster.clone(), settings.cluster.replication, advertised, peer);
+    let view = ClusterView::new(cluster.identity().cluster_id.clone(), advertised, peer);
+    let admin = Arc::new(OnlyNode(cluster.identity().node.clone()));
     let api = Api::new(ApiOptions {
         http: settings.http.clone(),
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
-        service: Arc::new(NodeService::new(node.clone(), view)),
+        service: Arc::new(NodeService::new(node.clone(), view, admin)),
         keys,
         connections: Connections::default(),
     });

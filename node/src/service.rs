@@ -1,6 +1,7 @@
 //! The presence service of a node, as the API sees it: every call goes to the homes of the users it concerns.
 
 use crate::{
+    admin::Admin,
     bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
     home::request::{HomeError, HomeReply, HomeRequest, SessionWanted},
     node::Node,
@@ -23,7 +24,7 @@ use rollcall_api::{
 };
 use rollcall_cluster::Role;
 use rollcall_presence::{
-    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile,
+    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, MemberState, NodeName, PartitionId, Privacy, Profile,
     PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -32,13 +33,14 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct NodeService {
     node: Arc<Node>,
     view: ClusterView,
+    admin: Arc<dyn Admin>,
 }
 
 impl NodeService {
-    /// The service of `node`; `view` knows what an operator asks.
+    /// The service of `node`; `view` knows what an operator asks, `admin` does it.
     #[must_use]
-    pub fn new(node: Arc<Node>, view: ClusterView) -> Self {
-        Self { node, view }
+    pub fn new(node: Arc<Node>, view: ClusterView, admin: Arc<dyn Admin>) -> Self {
+        Self { node, view, admin }
     }
 
     async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, ServiceError> {
@@ -181,6 +183,7 @@ impl PresenceService for NodeService {
     }
 
     async fn connect(&self, request: ConnectRequest) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
+        self.node.doors.enter()?;
         let outbox = Outbox::new(request.viewer);
         let admitted = Admitted::new(self.node.clone(), &outbox)?;
         // In a task of its own: a client that gives up in the middle leaves nothing half open.
@@ -198,17 +201,28 @@ impl PresenceService for NodeService {
     }
 
     async fn drain(&self, node: &NodeName) -> Result<(), ServiceError> {
-        self.view.known(node)?;
-        Err(ServiceError::Conflict("this cluster has one node: there is nowhere to move to".into()))
+        Ok(self.admin.drain(node).await?)
     }
 
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
-        self.view.known(node)?;
-        Err(ServiceError::Conflict("the node holds the last replica of every partition".into()))
+        Ok(self.admin.remove(node).await?)
     }
 
     async fn ready(&self) -> Result<(), &'static str> {
-        let led = self.node.homes.partitions().iter().all(|p| !matches!(p.role(), Role::Follower { leader: None }));
+        let homes = &self.node.homes;
+        if !*homes.peers().links().confirmed().borrow() {
+            return Err("this node does not reach a majority of the cluster");
+        }
+        let placement = homes.peers().placement();
+        match placement.members.get(homes.peers().this().node.as_str()).map(|member| member.state) {
+            Some(MemberState::Up) => {}
+            None if placement.members.is_empty() => {}
+            Some(MemberState::Draining | MemberState::Drained | MemberState::Removing) => {
+                return Err("this node is being emptied");
+            }
+            Some(MemberState::Joining | MemberState::Down(_)) | None => return Err("this node is joining the cluster"),
+        }
+        let led = homes.partitions().iter().all(|p| !matches!(p.role(), Role::Follower { leader: None }));
         if led { Ok(()) } else { Err("some partitions have no home yet") }
     }
 }

@@ -1,15 +1,10 @@
 //! What a home needs of its partition's Raft group, as a trait: so that many nodes run in one test over one store.
 
 use futures::future::BoxFuture;
-use rollcall_cluster::{NotHome, Partition, PartitionReport, ProposeError, Role, View};
+use rollcall_cluster::{NotHeld, NotHome, Partition, PartitionReport, ProposeError, Role, View};
 use rollcall_presence::{Command, NodeName, Outcome, PartitionId};
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// No replica of the partition is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no replica of the partition is on this node")]
-pub struct NotHeld;
 
 /// A partition's group on this node.
 pub trait Group: Send + Sync + 'static {
@@ -63,7 +58,9 @@ impl Group for Partition {
         Self::role(self)
     }
 
-    fn heard_hint(&self, _: Option<NodeName>) {}
+    fn heard_hint(&self, leader: Option<NodeName>) {
+        Self::heard_hint(self, leader);
+    }
 
     fn propose(self: Arc<Self>, command: Command) -> BoxFuture<'static, Result<Arc<Outcome>, ProposeError>> {
         Box::pin(async move { Self::propose(&self, command).await })
@@ -74,11 +71,10 @@ impl Group for Partition {
     }
 
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld> {
-        Self::read(self, |view| read(view));
-        Ok(())
+        Self::read(self, |view| read(view))
     }
 
     fn status(&self) -> Option<PartitionReport> {
-        Some(Self::status(self))
+        Self::status(self)
     }
 }

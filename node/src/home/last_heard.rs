@@ -32,7 +32,7 @@ struct Said {
 
 /// When sessions were last heard.
 #[derive(Debug, Default)]
-pub struct LastHeardTable {
+pub(super) struct LastHeardTable {
     here: HashMap<SessionId, Heard>,
     elsewhere: HashMap<SessionId, Said>,
 }

@@ -6,7 +6,7 @@ use rollcall_presence::Holder;
 
 /// Whether, and as what, a partition is taken up here.
 #[derive(Debug, Default)]
-pub struct Taking {
+pub(super) struct Taking {
     current: Option<Tenure>,
     /// How often it was taken up.
     count: u64,

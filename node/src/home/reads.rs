@@ -1,11 +1,10 @@
 //! What a home answers from its store: settings, lists, history, presences, and the halves of who may see whom.
 
 use super::{
-    group::NotHeld,
     partition::HomePartition,
     request::{Granted, HomeError, HomeReply, HomeRequest},
 };
-use rollcall_cluster::{ReadError, View};
+use rollcall_cluster::{NotHeld, ReadError, View};
 use rollcall_presence::{
     Holder, ListKind, PublicPresence, UserId, UserRecord, Viewer, limits::CONTACTS_MAX, visibility::subject_allows,
 };

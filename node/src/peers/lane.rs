@@ -2,15 +2,15 @@
 
 use super::{
     Peers,
-    message::{self, Message, NodeReport, Question, Reply},
+    message::{self, Message, Question, Reply},
 };
-use crate::{homes::Homes, ties::Ties};
+use crate::{homes::Homes, node::Node, report, ties::Ties};
 use futures::future::BoxFuture;
 use rollcall_cluster::{Peer, PresenceLane};
 use rollcall_presence::{NodeName, PartitionId};
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What answers on the lane.
@@ -19,8 +19,10 @@ pub struct Served {
     pub homes: Arc<Homes>,
     /// What this node ties to homes.
     pub ties: Arc<Ties>,
-    /// What this node knows of itself.
-    pub report: Box<dyn Fn() -> NodeReport + Send + Sync>,
+    /// The node, of which it reports.
+    pub node: Arc<Node>,
+    /// Since when it runs.
+    pub started: Instant,
 }
 
 /// The presence lane of this node.
@@ -62,7 +64,7 @@ impl PresenceLane for Lane {
                 return None; // a node speaks for itself alone
             }
             let reply = match question {
-                Question::Report => Reply::Report((served.report)()),
+                Question::Report => Reply::Report(report::of(&served.node, served.started).await),
                 question => served.homes.answer(question).await,
             };
             Some(message::seal_reply(&reply))

@@ -180,10 +180,15 @@ impl Sockets {
 
     /// Says goodbye to every connection.
     pub fn goodbye_all(&self, reason: GoodbyeReason, after_ms: impl Fn() -> u64) {
-        let outboxes: Vec<Arc<Outbox>> = self.table.lock().by_number.values().map(|r| r.outbox.clone()).collect();
-        for outbox in outboxes {
+        for outbox in self.outboxes() {
             outbox.goodbye(reason, after_ms());
         }
+    }
+
+    /// The pending side of every connection.
+    #[must_use]
+    pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        self.table.lock().by_number.values().map(|r| r.outbox.clone()).collect()
     }
 
     pub(super) fn outbox(&self, number: u64) -> Option<Arc<Outbox>> {
