@@ -99,6 +99,11 @@ impl Ties {
         self.on_all(&Event::Confirmed(is));
     }
 
+    /// Compares with every home now rather than when its time comes.
+    pub fn compare_soon(self: &Arc<Self>) {
+        self.on_all(&Event::CompareSoon);
+    }
+
     /// Whether homes that can confirm themselves have heard everything.
     #[must_use]
     pub fn are_settled(&self) -> bool {

@@ -51,6 +51,8 @@ pub enum Event {
     },
     /// The home did not answer.
     NotCompared,
+    /// There is a reason to compare before it is time.
+    CompareSoon,
     /// Time passes.
     Tick {
         /// Whether anything is tied: otherwise there is nothing to compare.
@@ -154,6 +156,7 @@ impl Tie {
                 self.lose(now);
                 self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
             }
+            Event::CompareSoon => self.compare_at = now,
             Event::Tick { tied } => return self.tick(tied, now),
         }
         Vec::new()
