@@ -1,36 +1,29 @@
 //! A node from start to stop: keys, store, groups, actors, API; and back in the opposite order.
 
 use crate::{
-    bounds::TICK_MS,
+    admin::OnlyNode,
+    assembly::{Assembled, Parts},
+    bounds::{RETURN_SPREAD_MS, TICK_MS},
     clock::{Clock, SystemClock},
-    home::{
-        fanout::Fanout,
-        partition::{HomePartition, HomeRules},
-        partition_actor::PartitionActor,
-    },
-    homes::{Homes, NoPeers},
+    home::{fanout::Fanout, group::Group},
     key_file::{self, KeyFileError},
-    local_nodes::LocalNodes,
     node::Node,
+    peers::Alone,
     service::NodeService,
-    sockets::{Sockets, registry::ConnectionLimits},
     status::ClusterView,
     welcome::Welcome,
 };
-use ractor::Actor;
 use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
 use rollcall_cluster::{Cluster, Options, Role, StartError};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
 use std::{io, path::Path, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use tokio::{net::TcpListener, sync::watch};
 
 /// How long clients have to leave after they were told that the node stops, ms.
 const LEAVE_MS: u64 = 3_000;
 /// How long a starting node waits for its partitions' homes before it says where it listens, ms: a few elections.
 const HOMES_WAIT_MS: u64 = 10_000;
-/// Clients of a stopping node come back spread over this time, ms.
-const RETURN_SPREAD_MS: u64 = 1_000;
 
 /// Why a node does not serve. Nothing of what it acknowledged before is touched.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +98,7 @@ pub struct Started {
     http: String,
     node: Arc<Node>,
     cluster: Arc<Cluster>,
-    actors: Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>,
+    assembled: Assembled,
     stopping: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -135,31 +128,40 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     let cluster = Cluster::start(options(&settings, name.clone()), fanout.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let holder = Holder { node: name, generation: cluster.identity().generation };
-    let limits = ConnectionLimits { node: settings.limits.connections, user: settings.limits.connections_per_user };
-    let sockets = Sockets::new(holder, limits);
-    let (homes, actors) = homes(&settings, &cluster, &fanout, &sockets, &clock).await?;
-    let node =
-        Arc::new(Node { clock, presence: settings.presence.clone(), limits: settings.limits.clone(), homes, sockets });
+    let groups = (0..cluster.partitions()).map(|p| cluster.partition(PartitionId(p)).clone() as Arc<dyn Group>);
+    let assembled = Assembled::new(Parts {
+        holder,
+        groups: groups.collect(),
+        fanout,
+        lane: Arc::default(),
+        links: Arc::new(Alone::default()),
+        clock,
+        presence: settings.presence.clone(),
+        limits: settings.limits.clone(),
+    })
+    .await?;
+    let node = assembled.node.clone();
     let advertised = settings.http.advertise.clone().unwrap_or_else(|| http.clone());
     let peer = settings.peer.advertise.clone().unwrap_or_else(|| settings.peer.listen.clone());
-    let view = ClusterView::new(cluster.clone(), settings.cluster.replication, advertised, peer);
+    let view = ClusterView::new(cluster.identity().cluster_id.clone(), advertised, peer);
+    let admin = Arc::new(OnlyNode(cluster.identity().node.clone()));
     let api = Api::new(ApiOptions {
         http: settings.http.clone(),
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
-        service: Arc::new(NodeService::new(node.clone(), view)),
+        service: Arc::new(NodeService::new(node.clone(), view, admin)),
         keys,
         connections: Connections::default(),
     });
     let (stopping, stopped) = watch::channel(false);
-    let mut tasks = vec![tokio::spawn(tick(node.clone(), stopped.clone()))];
+    let mut tasks = Vec::new();
     if let Some(ops) = ops {
         tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
     homes_found(&node).await;
     Welcome { http: &http, settings: &settings }.print();
-    Ok(Started { http, node, cluster, actors, stopping, tasks })
+    Ok(Started { http, node, cluster, assembled, stopping, tasks })
 }
 
 impl Started {
@@ -197,9 +199,7 @@ impl Started {
         if tokio::time::timeout(Duration::from_millis(LEAVE_MS), left).await.is_err() {
             tracing::warn!(connections = self.node.sockets.len(), "connections that did not leave are cut");
         }
-        for actor in &self.actors {
-            actor.stop(None);
-        }
+        self.assembled.stop();
         for task in self.tasks {
             task.abort();
         }
@@ -242,34 +242,6 @@ fn options(settings: &Settings, node: NodeName) -> Options {
     }
 }
 
-type PartitionActors = Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>;
-
-/// The home side of every partition, each with its actor.
-async fn homes(
-    settings: &Settings,
-    cluster: &Arc<Cluster>,
-    fanout: &Fanout,
-    sockets: &Arc<Sockets>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Arc<Homes>, PartitionActors), ServeError> {
-    let rules = HomeRules {
-        visibility: settings.presence.visibility,
-        session_ttl_ms: settings.presence.session_ttl_ms,
-        grace_ms: settings.presence.grace_ms,
-    };
-    let nodes = Arc::new(LocalNodes::new(sockets.clone()));
-    let partitions: Vec<Arc<HomePartition>> = (0..cluster.partitions())
-        .map(|p| HomePartition::new(cluster.partition(PartitionId(p)).clone(), rules, clock.clone(), nodes.clone()))
-        .collect();
-    fanout.begin(partitions.clone());
-    let mut actors = Vec::with_capacity(partitions.len());
-    for partition in &partitions {
-        let (actor, _) = PartitionActor::spawn(None, PartitionActor, partition.clone()).await?;
-        actors.push(actor);
-    }
-    Ok((Homes::new(partitions, Arc::new(NoPeers)), actors))
-}
-
 /// Waits until every partition has a home, so that what the welcome proposes to try works; not for ever: a node that waits for others
 /// says where it listens all the same.
 async fn homes_found(node: &Node) {
@@ -282,18 +254,6 @@ async fn homes_found(node: &Node) {
     };
     if tokio::time::timeout(Duration::from_millis(HOMES_WAIT_MS), found).await.is_err() {
         tracing::warn!("some partitions have no home yet");
-    }
-}
-
-/// Lets time pass for every partition.
-async fn tick(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => node.homes.partitions().iter().for_each(|p| p.tick()),
-            _ = stopped.changed() => return,
-        }
     }
 }
 
