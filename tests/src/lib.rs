@@ -5,8 +5,11 @@
 #![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
 
 mod client;
+mod cluster;
+mod cluster_status;
 mod judge;
 mod output;
+mod ports;
 mod program;
 mod raw;
 mod reaper;
@@ -16,8 +19,10 @@ mod token;
 mod wait;
 
 pub use client::{Client, Reply, befriend};
+pub use cluster::{Cluster, ClusterPlan, FORMING_MAX};
+pub use cluster_status::ClusterStatus;
 pub use output::Output;
-pub use program::{Piped, program};
+pub use program::{Piped, program, use_program};
 pub use raw::exchange;
 pub use server::{Launch, Refusal, Server};
 pub use socket::{Ended, Event, RefusedHandshake, Socket};

@@ -71,10 +71,10 @@ pub(crate) struct DevOptions {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) nodes: u16,
-    /// Port of the first node for clients; the next one is for other nodes, and each further node starts 10 higher
-    #[arg(long, default_value_t = 7_700, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Port of the first node for clients; the next one is for other nodes, and each further node starts 10 higher. 0 takes free ones
+    #[arg(long, default_value_t = 7_700)]
     pub(crate) port: u16,
-    /// A directory for each node, and the keys
+    /// A directory for each node, and the keys; kept between runs
     #[arg(long, value_name = "DIR", default_value = "rollcall-dev")]
     pub(crate) data_dir: PathBuf,
 }

@@ -12,6 +12,8 @@ mod dev;
 mod follower;
 mod frame;
 mod open_files;
+#[cfg_attr(not(test), allow(dead_code, reason = "a command once the cluster offers to be forced"))]
+mod recover;
 mod replay;
 mod socket;
 mod status;
@@ -71,6 +73,7 @@ fails!(
     client::ClientError,
     connect::ConnectError,
     dev::DevError,
+    recover::RecoverError,
     replay::ReplayError,
     socket::SocketError,
     token::MintError,

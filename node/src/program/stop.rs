@@ -13,3 +13,11 @@ pub(crate) async fn signalled() {
         _ = terminate.recv() => {}
     }
 }
+
+/// Returns when the terminal that the program runs in is gone.
+pub(crate) async fn hung_up() {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => hangup.recv().await,
+        Err(_) => return std::future::pending().await,
+    };
+}
