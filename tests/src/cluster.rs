@@ -13,7 +13,6 @@ use crate::{
     wait::eventually_within,
 };
 use std::{
-    cell::RefCell,
     fs,
     path::PathBuf,
     process::ExitStatus,
@@ -324,8 +323,7 @@ impl Cluster {
 
     /// The cluster as the node at `at` has it; `None` while that cannot answer.
     pub async fn status(&self, at: usize) -> Option<ClusterStatus> {
-        let answer = self.admin(at).try_send("GET", "/v1/cluster/status", &[], None).await.ok()?;
-        (answer.status == 200).then(|| ClusterStatus(answer.json()))
+        ClusterStatus::ask(&self.admin(at)).await
     }
 
     /// Waits until the node at `at` shows a status for which `wanted` holds.
@@ -333,15 +331,7 @@ impl Cluster {
     /// # Panics
     /// When it does not within the deadline: with the last one.
     pub async fn until_status(&self, at: usize, what: &str, wanted: impl Fn(&ClusterStatus) -> bool) -> ClusterStatus {
-        let last = RefCell::new(None);
-        let _say = OnPanic(|| eprintln!("{what}; the last status of {}: {:?}", self.name(at), last.borrow()));
-        eventually_within(FORMING_MAX, what, async || {
-            let status = self.status(at).await?;
-            let found = wanted(&status).then(|| status.clone());
-            last.replace(Some(status));
-            found
-        })
-        .await
+        ClusterStatus::until(&self.admin(at), FORMING_MAX, what, wanted).await
     }
 
     /// Waits until every running node shows a cluster that is [formed](ClusterStatus::formed) of the running ones.
@@ -351,22 +341,8 @@ impl Cluster {
     pub async fn await_formed(&self, deadline: Duration) {
         let running = self.running();
         let members: Vec<&str> = running.iter().map(|at| self.name(*at)).collect();
-        let missing = RefCell::new(String::new());
-        let _say = OnPanic(|| eprintln!("not formed: {}", missing.borrow()));
-        eventually_within(deadline, "the cluster is formed", async || {
-            for at in &running {
-                let formed = match self.status(*at).await {
-                    Some(status) => status.formed(&members),
-                    None => Err("no status".into()),
-                };
-                if let Err(why) = formed {
-                    missing.replace(format!("{} says {why}", self.name(*at)));
-                    return None;
-                }
-            }
-            Some(())
-        })
-        .await;
+        let admins: Vec<Client> = running.iter().map(|at| self.admin(*at)).collect();
+        ClusterStatus::until_formed(&admins, &members, deadline).await;
     }
 
     /// The place of the node where a user's changes are committed, as the node at `via` knows it.
@@ -390,17 +366,6 @@ impl Cluster {
             if self.home_of(at, &user.id).await == home {
                 return user;
             }
-        }
-    }
-}
-
-/// Says more when a test fails.
-struct OnPanic<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnPanic<F> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            (self.0)();
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The answer of `GET /v1/cluster/status`, read by its fields.
 //!
-//! Owns what "formed" means. Pure: it judges one answer, and says in words what is missing.
+//! Owns what "formed" means: it judges one answer, and says in words what is missing; and the waiting for it.
 
+use crate::{
+    client::Client,
+    wait::{OnPanic, eventually_within},
+};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 /// Replicas a partition once there are enough nodes.
 const REPLICATION: usize = 3;
@@ -13,6 +17,51 @@ const REPLICATION: usize = 3;
 pub struct ClusterStatus(pub Value);
 
 impl ClusterStatus {
+    /// Asks a node; `None` while it cannot answer.
+    pub async fn ask(admin: &Client) -> Option<Self> {
+        let answer = admin.try_send("GET", "/v1/cluster/status", &[], None).await.ok()?;
+        (answer.status == 200).then(|| Self(answer.json()))
+    }
+
+    /// Waits until a node shows a status for which `wanted` holds.
+    ///
+    /// # Panics
+    /// When it does not within the deadline: with the last one.
+    pub async fn until(admin: &Client, deadline: Duration, what: &str, wanted: impl Fn(&Self) -> bool) -> Self {
+        let last = RefCell::new(None);
+        let _say = OnPanic(|| eprintln!("{what}; the last status at {}: {:?}", admin.address, last.borrow()));
+        eventually_within(deadline, what, async || {
+            let status = Self::ask(admin).await?;
+            let found = wanted(&status).then(|| status.clone());
+            last.replace(Some(status));
+            found
+        })
+        .await
+    }
+
+    /// Waits until each of these nodes shows a cluster that is [formed](Self::formed) of `members`.
+    ///
+    /// # Panics
+    /// When it is not within `deadline`: with what is missing.
+    pub async fn until_formed(admins: &[Client], members: &[&str], deadline: Duration) {
+        let missing = RefCell::new(String::new());
+        let _say = OnPanic(|| eprintln!("not formed: {}", missing.borrow()));
+        eventually_within(deadline, "the cluster is formed", async || {
+            for admin in admins {
+                let formed = match Self::ask(admin).await {
+                    Some(status) => status.formed(members),
+                    None => Err("no status".into()),
+                };
+                if let Err(why) = formed {
+                    missing.replace(format!("{} says {why}", admin.address));
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
     /// Whether the node calls the cluster healthy.
     #[must_use]
     pub fn healthy(&self) -> bool {
