@@ -19,6 +19,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Partitions unless a test says otherwise: more than nodes, few enough to form at once.
 const PARTITIONS: &str = "8";
@@ -47,34 +48,34 @@ impl ClusterPlan {
     /// # Panics
     /// When it does not form.
     pub async fn start(self) -> Cluster {
-        let mut cluster = self.begin();
+        let mut cluster = self.prepare().await;
+        (0..cluster.len()).for_each(|at| cluster.awake(at));
         cluster.get_ready();
         cluster.await_formed(FORMING_MAX).await;
         cluster
     }
 
-    /// Starts the processes, all at once, and waits for nothing.
+    /// Everything for the nodes, and no process yet. Waits until no other cluster of this test process runs: elections are
+    /// timed, and nodes of several clusters would take the processor from one another.
     ///
     /// # Panics
-    /// When the program does not start.
-    #[must_use]
-    pub fn begin(self) -> Cluster {
+    /// When there is no place for directories.
+    pub async fn prepare(self) -> Cluster {
+        let turn = TURN.lock().await;
         let keys = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a directory").keep();
         let reaper = Reaper::new(&keys);
         let secret = secret(1);
         fs::write(keys.join("auth.key"), format!("{secret}\n")).expect("a key");
         fs::write(keys.join("cluster.key"), format!("{}\n", self::secret(2))).expect("a key");
-        let mut cluster = Cluster { launch: self.launch, keys, secret, nodes: Vec::new(), _reaper: reaper };
-        for _ in 0..self.nodes {
-            cluster.prepare_another();
-        }
-        // A first node needs nobody; each other one is told of all.
-        for at in 0..self.nodes {
-            cluster.awake(at);
-        }
+        let mut cluster =
+            Cluster { launch: self.launch, keys, secret, nodes: Vec::new(), _reaper: reaper, _turn: turn };
+        (0..self.nodes).for_each(|_| cluster.prepare_another());
         cluster
     }
 }
+
+/// Held by the cluster that runs.
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A key of 64 characters.
 fn secret(number: usize) -> String {
@@ -98,6 +99,7 @@ pub struct Cluster {
     secret: String,
     nodes: Vec<Member>,
     _reaper: Reaper,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
@@ -116,14 +118,17 @@ impl Cluster {
     fn prepare_another(&mut self) {
         let name = format!("n{}", self.nodes.len() + 1);
         let (http, peer) = (free_address(), free_address());
-        let key = self.keys.join("cluster.key").display().to_string();
+        // By the environment, so that a test can give a node another name or key: what is set later wins.
         let launch = self.launch.clone().at(&http, &peer).auth_key(&self.keys.join("auth.key"));
-        let launch = launch.arg("--name").arg(&name).arg("--cluster-key").arg(key);
+        let launch = launch.set("node.name", &name).set("cluster.key_file", self.keys.join("cluster.key").display());
         self.nodes.push(Member { name, peer, server: launch.prepare() });
     }
 
-    /// Starts the process at `at`: the first founds, the others join whoever is there.
-    fn awake(&mut self, at: usize) {
+    /// Starts the process at `at`, and waits for nothing: the first founds, the others join whoever is there.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    pub fn awake(&mut self, at: usize) {
         if at > 0 {
             let join = self.nodes.iter().map(|n| n.peer.as_str()).collect::<Vec<_>>().join(",");
             self.nodes[at].server.rejoin(&join);

@@ -5,7 +5,7 @@
 
 use crate::{
     client::Client,
-    cluster::FORMING_MAX,
+    cluster::{FORMING_MAX, TURN},
     cluster_status::ClusterStatus,
     links::{Cut, Links},
     load::Roll,
@@ -16,6 +16,7 @@ use rollcall_node::serve::Started;
 use rollcall_presence::NodeName;
 use std::{fs, sync::Arc, time::Duration};
 use tempfile::TempDir;
+use tokio::sync::MutexGuard;
 
 /// Partitions of a cluster in one process: all nodes share the test's threads.
 const PARTITIONS: u16 = 8;
@@ -51,6 +52,7 @@ impl TestPlan {
     /// # Panics
     /// When it does not form.
     pub async fn start(self) -> TestCluster {
+        let turn = TURN.lock().await;
         let directory = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a directory");
         let secret = KEY.repeat(4);
         fs::write(directory.path().join("auth.key"), format!("{secret}\n")).expect("a key");
@@ -68,7 +70,7 @@ impl TestPlan {
         let nodes: Vec<Started> =
             started.into_iter().map(|n| n.unwrap_or_else(|e| panic!("a node did not start: {e}"))).collect();
         let roll = Roll::new(nodes.iter().map(|n| n.http().to_owned()).collect(), &secret);
-        let cluster = TestCluster { links, roll, nodes, _directory: directory };
+        let cluster = TestCluster { links, roll, nodes, _directory: directory, _turn: turn };
         cluster.await_formed(FORMING_MAX).await;
         cluster
     }
@@ -99,6 +101,7 @@ pub struct TestCluster {
     pub roll: Roll,
     nodes: Vec<Started>,
     _directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl TestCluster {

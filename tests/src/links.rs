@@ -8,7 +8,10 @@
 use std::{
     collections::HashMap,
     net::TcpListener as StdListener,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -29,8 +32,16 @@ pub enum Cut {
     Broken,
 }
 
-/// One direction between two nodes: `None` while it is whole.
-type Direction = Arc<watch::Sender<Option<Cut>>>;
+/// One direction between two nodes.
+#[derive(Debug, Default)]
+struct Way {
+    /// `None` while it is whole.
+    cut: watch::Sender<Option<Cut>>,
+    /// Bytes that went through.
+    bytes: AtomicU64,
+}
+
+type Direction = Arc<Way>;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -67,7 +78,7 @@ impl Links {
 
     /// Cuts what `from` sends to `to`.
     pub fn cut_one_way(&self, from: &str, to: &str, cut: Cut) {
-        self.direction(from, to).send_replace(Some(cut));
+        self.direction(from, to).cut.send_replace(Some(cut));
     }
 
     /// Cuts both directions between two nodes.
@@ -84,14 +95,19 @@ impl Links {
     /// Makes every link whole.
     pub fn heal(&self) {
         self.lock().directions.values().for_each(|direction| {
-            direction.send_replace(None);
+            direction.cut.send_replace(None);
         });
+    }
+
+    /// Bytes that `from` has sent to `to`, over all connections.
+    #[must_use]
+    pub fn bytes(&self, from: &str, to: &str) -> u64 {
+        self.direction(from, to).bytes.load(Ordering::Relaxed)
     }
 
     fn direction(&self, from: &str, to: &str) -> Direction {
         let mut inner = self.lock();
-        let new = || Arc::new(watch::Sender::new(None));
-        inner.directions.entry((from.into(), to.into())).or_insert_with(new).clone()
+        inner.directions.entry((from.into(), to.into())).or_default().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -104,22 +120,18 @@ async fn serve(listener: TcpListener, address: String, there: Direction, back: D
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        connections.spawn(connect(near, address.clone(), there.subscribe(), back.subscribe()));
+        connections.spawn(connect(near, address.clone(), there.clone(), back.clone()));
     }
 }
 
 /// Carries one connection. A handshake needs both directions, so either cut holds it back or refuses it.
-async fn connect(
-    near: TcpStream,
-    address: String,
-    mut there: watch::Receiver<Option<Cut>>,
-    mut back: watch::Receiver<Option<Cut>>,
-) {
-    if [&there, &back].iter().any(|d| *d.borrow() == Some(Cut::Broken)) {
+async fn connect(near: TcpStream, address: String, there: Direction, back: Direction) {
+    let (mut cut_there, mut cut_back) = (there.cut.subscribe(), back.cut.subscribe());
+    if [&cut_there, &cut_back].iter().any(|cut| *cut.borrow() == Some(Cut::Broken)) {
         return;
     }
     // Silent: nothing goes on before both directions are whole.
-    if there.wait_for(Option::is_none).await.is_err() || back.wait_for(Option::is_none).await.is_err() {
+    if cut_there.wait_for(Option::is_none).await.is_err() || cut_back.wait_for(Option::is_none).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(&address).await else { return };
@@ -128,31 +140,31 @@ async fn connect(
     let (far_in, far_out) = far.into_split();
     // Either end closes the connection as a whole: no protocol between nodes half-closes.
     tokio::select! {
-        () = carry(near_in, far_out, there) => {}
-        () = carry(far_in, near_out, back) => {}
+        () = carry(near_in, far_out, &there) => {}
+        () = carry(far_in, near_out, &back) => {}
     }
 }
 
 /// Carries one direction to its end, or to the end of a cut in which bytes were lost.
-async fn carry(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut direction: watch::Receiver<Option<Cut>>,
-) {
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, way: &Way) {
+    let mut cuts = way.cut.subscribe();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let cut = *direction.borrow_and_update();
+        let cut = *cuts.borrow_and_update();
         tokio::select! {
-            changed = direction.changed() => {
-                let healed = changed.is_ok() && direction.borrow().is_none();
+            changed = cuts.changed() => {
+                let healed = changed.is_ok() && cuts.borrow().is_none();
                 if changed.is_err() || (cut == Some(Cut::Broken) && healed) {
                     return;
                 }
             }
             read = from.read(&mut piece), if cut != Some(Cut::Silent) => match read {
                 Ok(count) if count > 0 => {
-                    if cut.is_none() && to.write_all(&piece[..count]).await.is_err() {
-                        return;
+                    if cut.is_none() {
+                        way.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                        if to.write_all(&piece[..count]).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 _ => return,
@@ -198,6 +210,7 @@ mod tests {
         links.heal();
         assert_eq!(timeout(DEADLINE, far.read_u8()).await.expect("in time").expect("the held byte"), b'y');
         passes(&mut near, &mut far).await;
+        assert_eq!([links.bytes("a", "b"), links.bytes("b", "a")], [3, 1]);
     }
 
     #[tokio::test]

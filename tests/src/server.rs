@@ -65,7 +65,7 @@ impl Launch {
     #[must_use]
     pub(crate) fn auth_key(mut self, file: &Path) -> Self {
         self.auth_key = Some(file.into());
-        self.arg("--auth-key").arg(file.display().to_string())
+        self.set("auth.key_file", file.display())
     }
 
     /// Everything for a node in a directory of its own, and no process yet.
