@@ -268,11 +268,30 @@ impl Verdict {
         self.written.iter().map(|w| w.longest_failing).max().unwrap_or_default()
     }
 
-    /// The time from `at` to each user's first acknowledged write after it that was also sent after it, by user.
+    /// The time from `at` to the acknowledgement of each user's first write that was sent or sent again after it, by user. One
+    /// that was under way at that moment counts: its user waits for it.
     #[must_use]
-    pub fn first_acknowledged_after(&self, at: Duration) -> BTreeMap<String, Duration> {
-        let first = |w: &Written| w.acknowledged.iter().map(|a| a.at).find(|t| *t > at).map(|t| t - at);
+    pub fn first_sent_after(&self, at: Duration) -> BTreeMap<String, Duration> {
+        let first = |w: &Written| w.acknowledged.iter().find(|a| a.last_sent > at).map(|a| a.at - at);
         self.written.iter().filter_map(|w| Some((w.user.clone(), first(w)?))).collect()
+    }
+
+    /// All figures in a line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "{} writes acknowledged, {} lost; {} shown offline while alive; {} versions fell; {} events without a cause; {} \
+             answers that are none; {} reconnects, {} without their session; {} presences shown as stale",
+            self.acknowledged,
+            self.lost.len(),
+            self.false_offline.len(),
+            self.fallen.len(),
+            self.events.len(),
+            self.foreign.len(),
+            self.reconnects,
+            self.not_resumed,
+            self.stale
+        )
     }
 
     /// Demands that nothing acknowledged was lost, nobody alive was shown offline, and versions only rose.

@@ -22,7 +22,9 @@ pub struct Acknowledged {
     pub serial: usize,
     /// The version it was answered with.
     pub version: u64,
-    /// When, since the load began.
+    /// When it was sent for the last time, since the load began.
+    pub last_sent: Duration,
+    /// When it was acknowledged, since the load began.
     pub at: Duration,
 }
 
@@ -49,10 +51,11 @@ pub(super) async fn write(shared: Arc<Shared>, user: String, place: usize, pace:
         let sent = shared.begun.elapsed();
         let mut failed = false;
         loop {
+            let last_sent = shared.begun.elapsed();
             match once(&client, serial).await {
                 Answer::Acknowledged(version) => {
                     let now = shared.begun.elapsed();
-                    written.acknowledged.push(Acknowledged { serial, version, at: now });
+                    written.acknowledged.push(Acknowledged { serial, version, last_sent, at: now });
                     if failed {
                         written.longest_failing = written.longest_failing.max(now.saturating_sub(sent));
                     }
@@ -139,7 +142,8 @@ mod tests {
     }
 
     fn writer(versions: &[u64]) -> Written {
-        let write = |(serial, version): (usize, &u64)| Acknowledged { serial, version: *version, at: Duration::ZERO };
+        let at = Duration::ZERO;
+        let write = |(serial, version): (usize, &u64)| Acknowledged { serial, version: *version, last_sent: at, at };
         let acknowledged = versions.iter().enumerate().map(write).collect();
         Written { user: "u".into(), acknowledged, ..Written::default() }
     }

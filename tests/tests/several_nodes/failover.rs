@@ -27,7 +27,7 @@ async fn a_killed_node_under_load_costs_no_acknowledged_write_and_no_false_death
     verdict.must_be_faultless();
     assert_eq!(verdict.not_resumed, 0, "everybody came back within the grace, to the same session");
     assert!(verdict.reconnects > 0, "somebody was connected to the killed node");
-    assert_eq!(verdict.first_acknowledged_after(killed).len(), verdict.written.len(), "every user writes again");
+    assert_eq!(verdict.first_sent_after(killed).len(), verdict.written.len(), "every user writes again");
 }
 
 /// All presences of `user` that come until one is shown with `status`, which is the last.

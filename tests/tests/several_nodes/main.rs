@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod alone;
 mod cluster_status;
 mod dev;
 mod drain;
