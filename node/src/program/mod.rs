@@ -12,7 +12,7 @@ mod dev;
 mod follower;
 mod frame;
 mod open_files;
-#[cfg_attr(not(test), allow(dead_code, reason = "a command once the cluster offers to be forced"))]
+#[allow(dead_code, reason = "a command once the cluster offers to be forced")]
 mod recover;
 mod replay;
 mod socket;

@@ -16,8 +16,6 @@ pub(crate) async fn signalled() {
 
 /// Returns when the terminal that the program runs in is gone.
 pub(crate) async fn hung_up() {
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => hangup.recv().await,
-        Err(_) => return std::future::pending().await,
-    };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    hangup.recv().await;
 }
