@@ -106,6 +106,15 @@ section! {
         /// Address that other nodes are told; as `listen` if absent.
         advertise: Option<String> = None, Bound::Address { example: "presence-1.example.net:7701" },
             "what a node listens on is often not what others reach it by";
+        /// This node's certificate, PEM, shown to other nodes whether it dials or is dialled.
+        certificate: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/peer.pem" },
+            "with it links between nodes are encrypted; the cluster key is demanded with and without";
+        /// The certificate's private key, PEM.
+        private_key: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/peer.key" },
+            "certificate, private key and authorities are given together or not at all";
+        /// The authorities whose certificates other nodes may show, PEM.
+        authorities: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/peer-ca.pem" },
+            "an authority of the cluster's own keeps everybody else's certificates out";
     }
 }
 
@@ -216,6 +225,9 @@ section! {
         /// The key that nodes prove membership with; `cluster.key` in the data directory if absent.
         key_file: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/cluster.key" },
             "nodes of one cluster share the key";
+        /// How long a node may be gone before its replicas are rebuilt on others, ms.
+        replace_after_ms: u64 = 300_000, Bound::Integer { min: 1_000, max: 604_800_000, unit: "ms" },
+            "longer than a reboot, shorter than the wait for a second failure";
     }
 }
 

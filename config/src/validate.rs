@@ -6,7 +6,7 @@ use crate::{
     settings::Settings,
     table::{as_toml, table},
 };
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 /// Why settings are refused. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,7 @@ impl Settings {
     pub fn validate(&self) -> Result<(), InvalidSettings> {
         let mut violations = self.out_of_bounds();
         violations.extend(self.bad_pairs());
+        violations.extend(self.bad_certificates());
         violations.extend(self.bad_keys());
         if violations.is_empty() { Ok(()) } else { Err(InvalidSettings { violations }) }
     }
@@ -97,6 +98,19 @@ impl Settings {
             format!("http.ops_listen ({peer:?}) must be another address than peer.listen ({peer:?})"),
         );
         violations
+    }
+
+    /// Certificate, private key and authorities come together or not at all.
+    fn bad_certificates(&self) -> Option<Violation> {
+        let keys = ["peer.certificate", "peer.private_key", "peer.authorities"];
+        let files = [&self.peer.certificate, &self.peer.private_key, &self.peer.authorities];
+        if files.iter().all(|f| f.is_some()) || files.iter().all(|f| f.is_none()) {
+            return None;
+        }
+        let value = |file: &Option<PathBuf>| file.as_ref().map_or_else(|| "none".into(), |f| format!("{f:?}"));
+        let found: Vec<String> = keys.iter().zip(files).map(|(key, file)| format!("{key} ({})", value(file))).collect();
+        let rule = format!("{} must be given together or not at all", found.join(", "));
+        Some(Violation { keys: keys.to_vec(), rule })
     }
 
     fn bad_keys(&self) -> Vec<Violation> {

@@ -173,3 +173,14 @@ fn a_default_heartbeat_follows_a_shorter_ttl() {
     let refusal = from_environment(&both).unwrap_err().to_string();
     assert!(refusal.contains("session_ttl_ms (1500) must be more than 2 × presence.heartbeat_ms (750)"), "{refusal}");
 }
+
+#[test]
+fn certificates_of_peers_come_together_or_not_at_all() {
+    let refusal = from_environment(&[("ROLLCALL_PEER__CERTIFICATE", "peer.pem")]).unwrap_err().to_string();
+    let rule =
+        "peer.certificate (\"peer.pem\"), peer.private_key (none), peer.authorities (none) must be given together";
+    assert!(refusal.starts_with(rule), "{refusal}");
+    let all = ["CERTIFICATE", "PRIVATE_KEY", "AUTHORITIES"].map(|name| format!("ROLLCALL_PEER__{name}"));
+    let all: Vec<(&str, &str)> = all.iter().map(|name| (name.as_str(), "file.pem")).collect();
+    assert!(from_environment(&all).is_ok());
+}

@@ -48,7 +48,7 @@ impl Welcome<'_> {
 }
 
 /// How the program was started, as a person would type it again.
-fn started_as() -> String {
+pub(crate) fn started_as() -> String {
     if std::env::var_os("CARGO").is_some() {
         let release = if cfg!(debug_assertions) { "" } else { " --release" };
         return format!("cargo run{release} --");

@@ -1,12 +1,19 @@
 //! Black-box tests of the program `rollcall`: what its users see, judged by the contract and nothing else.
 //!
 //! This library starts and stops real nodes, speaks HTTP and WebSocket to them, and waits for conditions with deadlines.
-//! It promises that nothing outlives a test run: no process, no directory. The tests stand in `tests/`, a file a subject.
+//! Only where links are cut do nodes run in the test's own process. It promises that nothing outlives a test run: no process,
+//! no directory. The tests stand in `tests/`, a file a subject.
 #![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
 
 mod client;
+mod cluster;
+mod cluster_status;
+mod in_process;
 mod judge;
+mod links;
+mod load;
 mod output;
+mod ports;
 mod program;
 mod raw;
 mod reaper;
@@ -16,8 +23,13 @@ mod token;
 mod wait;
 
 pub use client::{Client, Reply, befriend};
+pub use cluster::{Cluster, ClusterPlan, FORMING_MAX};
+pub use cluster_status::ClusterStatus;
+pub use in_process::{TestCluster, TestPlan};
+pub use links::{Cut, Links};
+pub use load::{Load, LoadPlan, Roll, Sightings, Verdict, Written};
 pub use output::Output;
-pub use program::{Piped, program};
+pub use program::{Piped, program, use_program};
 pub use raw::exchange;
 pub use server::{Launch, Refusal, Server};
 pub use socket::{Ended, Event, RefusedHandshake, Socket};

@@ -18,9 +18,19 @@ const OVERRIDE: &str = "PROGRAM_UNDER_TEST";
 /// The folders that the program is built from.
 const SOURCES: [&str; 5] = ["presence", "config", "cluster", "api", "node"];
 
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes `path` for the program from now on: for measuring programs, which are told which binary to measure.
+///
+/// # Panics
+/// When the program was already looked for, or cannot be found there.
+pub fn use_program(path: &Path) {
+    let path = fs::canonicalize(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(PROGRAM.set(path).is_ok(), "the program is chosen once, before anything is started");
+}
+
 /// Where the program `rollcall` is.
 pub fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(given) = env::var_os(OVERRIDE) {
             return given.into();

@@ -32,6 +32,10 @@ const ANY_PORT: &str = "127.0.0.1:0";
 pub struct Launch {
     settings: Vec<(String, String)>,
     args: Vec<String>,
+    /// `host:port` for clients and for other nodes, if they are to be the same after a restart.
+    fixed: Option<[String; 2]>,
+    /// The key that signs tokens, if it is not the generated one.
+    auth_key: Option<PathBuf>,
 }
 
 impl Launch {
@@ -48,6 +52,27 @@ impl Launch {
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    /// Listens for clients on `http` and for other nodes on `peer`, now and after every restart.
+    #[must_use]
+    pub(crate) fn at(mut self, http: &str, peer: &str) -> Self {
+        self.fixed = Some([http.into(), peer.into()]);
+        self
+    }
+
+    /// Names the key that signs tokens.
+    #[must_use]
+    pub(crate) fn auth_key(mut self, file: &Path) -> Self {
+        self.auth_key = Some(file.into());
+        self.set("auth.key_file", file.display())
+    }
+
+    /// Everything for a node in a directory of its own, and no process yet.
+    pub(crate) fn prepare(self) -> Server {
+        let directory = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a directory").keep();
+        let data = directory.join("data");
+        Server::prepared(self, directory, data)
     }
 
     /// Starts the node in a directory of its own.
@@ -89,16 +114,7 @@ impl Launch {
     }
 
     fn start_in(self, directory: PathBuf, data: PathBuf) -> Result<Server, Refusal> {
-        let reaper = Reaper::new(&directory);
-        let mut server = Server {
-            launch: self,
-            data,
-            directory,
-            reaper,
-            running: None,
-            address: String::new(),
-            secret: String::new(),
-        };
+        let mut server = Server::prepared(self, directory, data);
         server.run(ANY_PORT)?;
         Ok(server)
     }
@@ -135,9 +151,25 @@ impl Server {
         Launch::default().set("cluster.partitions", PARTITIONS)
     }
 
+    fn prepared(launch: Launch, directory: PathBuf, data: PathBuf) -> Self {
+        let address = launch.fixed.as_ref().map_or_else(String::new, |[http, _]| http.clone());
+        let reaper = Reaper::new(&directory);
+        Self { launch, data, directory, reaper, running: None, address, secret: String::new() }
+    }
+
     fn run(&mut self, http: &str) -> Result<(), Refusal> {
+        self.begin(http);
+        self.get_ready()
+    }
+
+    /// Starts the process, and waits for nothing.
+    fn begin(&mut self, http: &str) {
+        let (http, peer) = match &self.launch.fixed {
+            Some([http, peer]) => (http.as_str(), peer.as_str()),
+            None => (http, ANY_PORT),
+        };
         let mut child = command(&self.directory)
-            .args(["serve", "--http", http, "--peer", ANY_PORT, "--data-dir"])
+            .args(["serve", "--http", http, "--peer", peer, "--data-dir"])
             .arg(&self.data)
             .args(&self.launch.args)
             .envs(self.launch.settings.iter().map(|(n, v)| (n, v)))
@@ -148,20 +180,68 @@ impl Server {
             .expect("the program starts");
         self.reaper.watch(Some(child.id()));
         let output = Output::follow(child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
-        let address = output.find(|lines| lines.iter().find_map(|l| address(l)));
-        let ready = address.as_ref().is_some_and(|a| ready(a, &output));
-        if !ready {
+        self.running = Some((child, output));
+    }
+
+    /// Gives it another list of nodes to join, from the next start on.
+    pub(crate) fn rejoin(&mut self, join: &str) {
+        self.launch = self.launch.clone().set("cluster.join", join);
+    }
+
+    /// Changes how it is started the next time.
+    pub(crate) fn relaunch(&mut self, change: impl FnOnce(Launch) -> Launch) {
+        self.launch = change(std::mem::take(&mut self.launch));
+    }
+
+    /// Starts the process of a prepared or ended node, and waits for nothing.
+    pub(crate) fn awake(&mut self) {
+        self.begin(ANY_PORT);
+    }
+
+    /// Waits until it can serve.
+    pub(crate) fn get_ready(&mut self) -> Result<(), Refusal> {
+        let output = self.output().clone();
+        let address = match &self.launch.fixed {
+            Some([http, _]) => Some(http.clone()),
+            None => output.find(|lines| lines.iter().find_map(|l| address(l))),
+        };
+        if !address.as_ref().is_some_and(|a| ready(a, &output)) {
+            let (mut child, _) = self.running.take().expect("a started node");
             child.kill().ok();
             let status = child.wait().expect("a child's status");
             self.reaper.watch(None);
             let _ = output.ended();
             return Err(Refusal { status, printed: output.to_string() });
         }
-        self.running = Some((child, output));
         self.address = address.unwrap_or_default();
-        let secret = fs::read_to_string(self.data.join("auth.key")).unwrap_or_default();
+        let key = self.launch.auth_key.clone().unwrap_or_else(|| self.data.join("auth.key"));
+        let secret = fs::read_to_string(key).unwrap_or_default();
         self.secret = secret.strip_suffix('\n').unwrap_or(&secret).to_owned();
         Ok(())
+    }
+
+    /// Whether a process was started and not ended by the test.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The id of its process.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.running.as_ref().expect("a running node").0.id()
+    }
+
+    /// Kills it and removes its data directory: a disk that is lost.
+    ///
+    /// # Panics
+    /// When the directory cannot be removed.
+    pub fn wipe(&mut self) {
+        self.kill9();
+        fs::remove_dir_all(&self.data).expect("a data directory");
     }
 
     /// Ends it without any warning.

@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
-        http::{HeaderName, HeaderValue, Response},
+        http::{HeaderName, HeaderValue, Request, Response},
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -69,6 +69,31 @@ impl Socket {
         socket
     }
 
+    /// As [`connect`](Self::connect), to a node that may be away, or go away.
+    ///
+    /// # Errors
+    /// What happened instead of a welcome.
+    pub async fn try_connect(address: &str, token: &str, query: &str) -> Result<Self, String> {
+        let bearer = format!("Bearer {token}");
+        let opening = async {
+            let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+            let request = request(address, query, &[("authorization", &bearer)]);
+            let (stream, response) = client_async(request, stream).await.map_err(|e| e.to_string())?;
+            let mut socket = Self::of(stream, &response);
+            match socket.next().await {
+                Event::Frame(frame) if frame["type"] == "welcome" => socket.welcome = frame,
+                other => return Err(format!("{other:?} instead of a welcome")),
+            }
+            Ok(socket)
+        };
+        timeout(DEADLINE, opening).await.unwrap_or_else(|_| Err("no answer to the handshake".into()))
+    }
+
+    fn of(stream: WebSocketStream<TcpStream>, response: &Response<impl Sized>) -> Self {
+        let subprotocol = chosen(response);
+        Self { stream, welcome: Value::Null, subprotocol, judge: Judge::default(), next_id: 1 }
+    }
+
     /// Connects with these headers, and reads nothing yet.
     ///
     /// # Errors
@@ -84,19 +109,9 @@ impl Socket {
     /// [`RefusedHandshake`] when the answer is no upgrade.
     pub async fn open_on(stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> Result<Self, RefusedHandshake> {
         let address = stream.peer_addr().expect("a peer");
-        let mut request = format!("ws://{address}/v1/connect?{query}").into_client_request().expect("a request");
-        for (name, value) in headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
-            request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header's value"));
-        }
+        let request = request(&address.to_string(), query, headers);
         match timeout(DEADLINE, client_async(request, stream)).await.expect("an answer to the handshake") {
-            Ok((stream, response)) => Ok(Self {
-                stream,
-                welcome: Value::Null,
-                subprotocol: chosen(&response),
-                judge: Judge::default(),
-                next_id: 1,
-            }),
+            Ok((stream, response)) => Ok(Self::of(stream, &response)),
             Err(Error::Http(response)) => Err(RefusedHandshake {
                 status: response.status().as_u16(),
                 problem: response.body().as_ref().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null),
@@ -151,6 +166,14 @@ impl Socket {
     /// When the connection is gone.
     pub async fn send(&mut self, frame: &Value) {
         self.send_message(Message::text(frame.to_string())).await;
+    }
+
+    /// As [`send`](Self::send), on a connection that may be gone.
+    ///
+    /// # Errors
+    /// When it is.
+    pub async fn try_send(&mut self, frame: &Value) -> Result<(), Error> {
+        self.stream.send(Message::text(frame.to_string())).await
     }
 
     /// Sends any message.
@@ -325,6 +348,15 @@ impl Socket {
         self.stream.close(frame).await.ok();
         while !matches!(self.next().await, Event::Closed(_)) {}
     }
+}
+
+fn request(address: &str, query: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = format!("ws://{address}/v1/connect?{query}").into_client_request().expect("a request");
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header's value"));
+    }
+    request
 }
 
 fn chosen<B>(response: &Response<B>) -> Option<String> {

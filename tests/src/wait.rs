@@ -46,3 +46,14 @@ pub(crate) fn poll<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     }
     None
 }
+
+/// Says more when a test fails.
+pub(crate) struct OnPanic<F: Fn()>(pub(crate) F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (self.0)();
+        }
+    }
+}

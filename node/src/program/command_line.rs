@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Config(ConfigOptions),
     /// Play a recorded trace against a server, and check what watchers saw
     Replay(ReplayOptions),
+    /// Run a cluster of several nodes on this machine, to try things out
+    Dev(DevOptions),
 }
 
 /// Where a node's settings come from, and the few that have an option.
@@ -62,6 +64,19 @@ pub(crate) struct ServeOptions {
     /// Key that nodes prove membership with [default: cluster.key in the data directory]
     #[arg(long, value_name = "FILE")]
     pub(crate) cluster_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevOptions {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: u16,
+    /// Port of the first node for clients; the next one is for other nodes, and each further node starts 10 higher. 0 takes free ones
+    #[arg(long, default_value_t = 7_700)]
+    pub(crate) port: u16,
+    /// A directory for each node, and the keys; kept between runs
+    #[arg(long, value_name = "DIR", default_value = "rollcall-dev")]
+    pub(crate) data_dir: PathBuf,
 }
 
 /// How a client command reaches a server.

@@ -8,9 +8,12 @@ mod client;
 mod command_line;
 mod configuration;
 mod connect;
+mod dev;
 mod follower;
 mod frame;
 mod open_files;
+#[allow(dead_code, reason = "a command once the cluster offers to be forced")]
+mod recover;
 mod replay;
 mod socket;
 mod status;
@@ -69,6 +72,8 @@ macro_rules! fails {
 fails!(
     client::ClientError,
     connect::ConnectError,
+    dev::DevError,
+    recover::RecoverError,
     replay::ReplayError,
     socket::SocketError,
     token::MintError,
@@ -86,6 +91,7 @@ pub fn run() -> ExitCode {
         Some(Command::Config(options)) => configuration::print(&options),
         Some(Command::Status(options)) => wait_for(status::run(&options)),
         Some(Command::Connect(options)) => wait_for(connect::run(&options)),
+        Some(Command::Dev(options)) => wait_for(dev::run(&options)),
         Some(Command::Watch(options)) => wait_for(watch::run(&options)),
         Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(|faultless| match faultless {
             true => Ok(()),

@@ -13,3 +13,9 @@ pub(crate) async fn signalled() {
         _ = terminate.recv() => {}
     }
 }
+
+/// Returns when the terminal that the program runs in is gone.
+pub(crate) async fn hung_up() {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    hangup.recv().await;
+}
