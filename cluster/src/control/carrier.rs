@@ -62,7 +62,8 @@ impl Control {
     /// Never ends by itself.
     pub(super) async fn carry_out(self: Arc<Self>) {
         let mut roles: FuturesUnordered<_> = FuturesUnordered::new();
-        let next = |mut role: tokio::sync::watch::Receiver<Role>| async move { role.changed().await.ok().map(|()| role) };
+        let next =
+            |mut role: tokio::sync::watch::Receiver<Role>| async move { role.changed().await.ok().map(|()| role) };
         roles.extend(self.base.hosting.partitions().iter().map(|partition| next(partition.role())));
         roles.push(next(self.base.hosting.placement_role_watch()));
         let mut placement = self.placement();
@@ -136,7 +137,11 @@ impl Control {
             }
             let Some(mut wish) = self.wish(&now, course.id, &course.group) else { return };
             if !self.is_fresh(course.id, &now) {
-                tracing::debug!(group = name_of(course.id), epoch = now.epoch, "waits for the placement to be confirmed");
+                tracing::debug!(
+                    group = name_of(course.id),
+                    epoch = now.epoch,
+                    "waits for the placement to be confirmed"
+                );
                 self.pulse_now.notify_one();
                 let mut confirmed = self.confirmed.subscribe();
                 let changed = async {
@@ -191,7 +196,9 @@ impl Control {
                 let added = group.add_learner(id, Member { name }, false);
                 within(added).await
             }
-            Step::Voters(voters) => within(group.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await,
+            Step::Voters(voters) => {
+                within(group.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await
+            }
             Step::Remove(gone) => {
                 if course.id == PLACEMENT && !said_farewell(&mut course.farewell, &gone, stand) {
                     return false;
@@ -252,9 +259,9 @@ impl Control {
         }
         let since = self.carrier.led.lock().get(&id).map(|(_, since)| *since);
         let confirmed = *self.confirmed.borrow();
-        since.zip(confirmed).is_some_and(|(since, confirmed)| {
-            confirmed.asked_at >= since && placement.epoch >= confirmed.epoch
-        })
+        since
+            .zip(confirmed)
+            .is_some_and(|(since, confirmed)| confirmed.asked_at >= since && placement.epoch >= confirmed.epoch)
     }
 
     fn wish(&self, placement: &Placement, id: PartitionId, group: &Group) -> Option<Wish> {
@@ -265,7 +272,8 @@ impl Control {
         }
         let at = placement.assignment(id)?;
         let ids = Self::ids(placement);
-        let all = |names: &[NodeName]| names.iter().map(|name| ids.get(name).copied()).collect::<Option<BTreeSet<u64>>>();
+        let all =
+            |names: &[NodeName]| names.iter().map(|name| ids.get(name).copied()).collect::<Option<BTreeSet<u64>>>();
         let (voters, learners) = at.wanted();
         let known = at.voters.iter().chain(&at.learners);
         let may_lead = |name: &&NodeName| placement.members.get(*name).is_some_and(rollcall_presence::Member::takes);
@@ -283,7 +291,8 @@ impl Control {
         let me = self.base.about.raft_id;
         let ids = Self::ids(placement);
         let group = &metrics.membership_config;
-        let is_current = |name: &&NodeName| ids.get(*name).is_some_and(|id| group.voter_ids().any(|voter| voter == *id));
+        let is_current =
+            |name: &&NodeName| ids.get(*name).is_some_and(|id| group.voter_ids().any(|voter| voter == *id));
         let current: Vec<NodeName> = placement.members.keys().filter(is_current).cloned().collect();
         let voters: BTreeSet<u64> =
             placement_voters(&placement.members, &current).iter().filter_map(|name| ids.get(name).copied()).collect();
@@ -292,7 +301,8 @@ impl Control {
         let nodes: BTreeSet<u64> = group.nodes().map(|(id, _)| *id).collect();
         let configs = group.membership().get_joint_config();
         // A cluster in which nobody can vote is left as it is.
-        let changing = !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
+        let changing =
+            !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
         let takes = |name: &NodeName| placement.members.get(name).is_some_and(rollcall_presence::Member::takes);
         let heirs = current.iter().filter(|name| takes(name)).filter_map(|name| ids.get(name).copied());
         let leader = if takes(self.me()) { None } else { heirs.max_by_key(|id| matched(metrics, *id)) };

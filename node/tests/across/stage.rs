@@ -169,7 +169,8 @@ impl Stage {
     pub fn make_home(&self, partition: PartitionId, index: usize) {
         let term = self.term.fetch_add(1, Ordering::Relaxed);
         for (at, node) in self.nodes.iter().enumerate() {
-            let role = if at == index { Role::Home { term } } else { Role::Follower { leader: Some(node_name(index)) } };
+            let role =
+                if at == index { Role::Home { term } } else { Role::Follower { leader: Some(node_name(index)) } };
             node.groups[usize::from(partition.0)].role.send_replace(role);
         }
     }

@@ -124,7 +124,8 @@ async fn a_lost_note_is_mended_when_the_next_one_shows_the_gap() {
     let stage = Stage::new().await;
     let (alice, bob) = friends(&stage).await;
     let dave = Stage::user_at(0, 0);
-    let erin = (1..).map(|n| Stage::user_at(0, n)).find(|u| partition_of(u, PARTITIONS) == partition_of(&dave, PARTITIONS));
+    let erin =
+        (1..).map(|n| Stage::user_at(0, n)).find(|u| partition_of(u, PARTITIONS) == partition_of(&dave, PARTITIONS));
     let erin = erin.unwrap();
     stage.list(0, &erin, ListKind::Contacts, &[&bob], &[]).await;
     let mut friend = Client::connect(&stage, 2, &bob).await;
