@@ -1,5 +1,5 @@
 //! Several nodes of one cluster in one process, over a switchboard.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use super::{DEADLINE, switchboard::Switchboard, until};
 use rollcall_cluster::{Cluster, NoPresence, Observer, Options, Role, StartError, Surroundings};
