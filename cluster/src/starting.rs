@@ -74,7 +74,9 @@ pub(crate) async fn start(
     let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
     let links = link_up(&options, &store.identity, lane, &mut surroundings);
     let about = newcomer(&options, &store.identity, links.addr);
-    if store.identity.cluster_id.is_empty() {
+    // One that was let in and stopped before it had heard of anything asks again.
+    let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
+    if store.identity.cluster_id.is_empty() || knows_nothing {
         let joined = be_let_in(&options, &mut store, &links, &about).await;
         if let Err(error) = joined {
             links.link.stop().await;
@@ -196,7 +198,8 @@ fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> N
 
 /// Asks to be let in, and takes note of it on disk.
 async fn be_let_in(options: &Options, store: &mut Store, links: &Links, about: &Newcomer) -> Result<(), StartError> {
-    let asked = Asked { addresses: &options.join, cluster_id: None, partitions: options.partitions, newcomer: about };
+    let cluster_id = Some(store.identity.cluster_id.clone()).filter(|id| !id.is_empty());
+    let asked = Asked { addresses: &options.join, cluster_id, partitions: options.partitions, newcomer: about };
     let welcome = join(&*links.link, &asked, Duration::from_millis(options.join_patience_ms)).await?;
     tracing::info!(cluster = welcome.cluster_id, members = welcome.members.len(), "this node was let in");
     store.identity.cluster_id = welcome.cluster_id;
