@@ -1,21 +1,16 @@
 //! All partitions of this node, over one store.
 
 use crate::{
-    limits,
+    hosting::{self, Found, Ground, Hosting, sweep},
     observer::Observer,
     options::{Options, Surroundings},
-    partition::{Partition, Parts},
-    peers::{NoPeers, PeerLink},
-    raft::{
-        link::GroupLinks,
-        log::{LogCell, LogStore},
-        machine::Machine,
-        types::Member,
-    },
+    partition::Partition,
+    peers::{NoPeers, NoPresence, Peer, PeerLink, PeerSide},
+    side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
         key,
-        ledger::{Described, LogLedger, StateHeader, StoredIdentity},
+        ledger::{Described, StoredIdentity},
         lock::DirectoryLock,
         opening::{self, Expected, Opened, StartError},
         work::{BulkWork, LogWork, promise},
@@ -23,11 +18,9 @@ use crate::{
     },
     upkeep,
 };
-use futures::future::{join_all, try_join_all};
-use openraft::{Config, Raft, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use parking_lot::Mutex;
 use rollcall_presence::{NodeName, PartitionId};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Who this node is.
@@ -44,7 +37,7 @@ pub struct Identity {
 /// All partitions of this node.
 pub struct Cluster {
     identity: Identity,
-    partitions: Vec<Arc<Partition>>,
+    hosting: Arc<Hosting>,
     writer: Arc<Writer>,
     disk: Arc<dyn Disk>,
     healthy: watch::Receiver<bool>,
@@ -74,7 +67,8 @@ impl Cluster {
         let cache_bytes = options.cache_bytes;
         let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let opened = open(&options, surroundings.disk.unwrap_or_else(|| Box::new(sled))).await?;
-        let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers } = opened;
+        let config = hosting::config(&options)?;
+        let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped } = opened;
         let found = Found { states, logs: position.logs.clone(), log_bytes };
         let on_fatal = surroundings.on_fatal.unwrap_or_else(default_on_fatal);
         let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(&on_fatal))
@@ -84,19 +78,44 @@ impl Cluster {
         for (from, to) in leftovers {
             writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
         }
+        for (from, to) in dropped {
+            sweep(&writer, from, to).await.map_err(|()| disk_failed(&options))?;
+        }
         let (healthy, health) = watch::channel(true);
-        let link: Arc<dyn PeerLink> = Arc::new(NoPeers);
-        let starter = Starter { options, observer, writer, disk, link, health, raft_id: identity.raft_id };
-        let partitions = starter.start_all(found, identity.founder).await?;
-        let Starter { writer, disk, health, .. } = starter;
+        let side = Side::new(Arc::new(NoPresence));
+        let link: Arc<dyn PeerLink> = match surroundings.link {
+            Some(make) => {
+                let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
+                make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
+            }
+            None => Arc::new(NoPeers),
+        };
+        let ground = Ground {
+            node: identity.node.clone(),
+            raft_id: identity.raft_id,
+            disk: Arc::clone(&disk),
+            writer: Arc::clone(&writer),
+            link,
+            observer,
+            config,
+            policy: options.policy,
+            writes_in_flight: options.writes_in_flight,
+            health: health.clone(),
+        };
+        let hosting = Hosting::new(ground, identity.partitions, found);
+        side.answer_from(&hosting);
+        hosting.open_held().await?;
+        if identity.founder {
+            hosting.found_all().await?;
+        }
         let tasks = vec![
-            tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), partitions.clone(), healthy, on_fatal)),
-            tokio::spawn(upkeep::take_snapshots(partitions.clone())),
+            tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), healthy, on_fatal)),
+            tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
         ];
         let StoredIdentity { cluster_id, node, generation, .. } = identity;
         Ok(Arc::new(Self {
             identity: Identity { cluster_id, node, generation },
-            partitions,
+            hosting,
             writer,
             disk,
             healthy: health,
@@ -114,7 +133,7 @@ impl Cluster {
     /// How many partitions there are.
     #[must_use]
     pub fn partitions(&self) -> u16 {
-        u16::try_from(self.partitions.len()).unwrap_or(u16::MAX)
+        u16::try_from(self.hosting.partitions().len()).unwrap_or(u16::MAX)
     }
 
     /// A partition.
@@ -123,7 +142,7 @@ impl Cluster {
     /// When `id` is not below [`partitions`](Self::partitions).
     #[must_use]
     pub fn partition(&self, id: PartitionId) -> &Arc<Partition> {
-        &self.partitions[usize::from(id.0)]
+        &self.hosting.partitions()[usize::from(id.0)]
     }
 
     /// Whether the disk keeps up; a node whose disk does not is the home of nothing.
@@ -144,11 +163,7 @@ impl Cluster {
         for task in std::mem::take(&mut *self.tasks.lock()) {
             task.abort();
         }
-        for ended in join_all(self.partitions.iter().map(|p| p.group().shutdown())).await {
-            if let Err(error) = ended {
-                tracing::warn!(%error, "a group did not end cleanly");
-            }
-        }
+        self.hosting.stop().await;
         let (writer, disk) = (Arc::clone(&self.writer), Arc::clone(&self.disk));
         let closed = tokio::task::spawn_blocking(move || {
             writer.stop();
@@ -207,106 +222,10 @@ fn next_identity(found: Option<StoredIdentity>, options: &Options) -> StoredIden
 async fn write_identity(writer: &Writer, identity: &StoredIdentity, options: &Options) -> Result<(), StartError> {
     let (done, wait) = promise();
     writer.queue().log(LogWork::Describe(key::IDENTITY.to_vec(), identity.sealed(), done));
-    wait.await.map_err(|_| StartError::Io {
-        path: options.data_dir.clone(),
-        source: std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the disk failed"),
-    })
+    wait.await.map_err(|_| disk_failed(options))
 }
 
-/// What was found of the groups.
-struct Found {
-    states: BTreeMap<PartitionId, StateHeader>,
-    logs: BTreeMap<PartitionId, LogLedger>,
-    log_bytes: BTreeMap<PartitionId, u64>,
-}
-
-impl Found {
-    /// What was found of one group; nothing, if it is new.
-    fn take(&mut self, id: PartitionId) -> (StateHeader, LogLedger, u64) {
-        let state = self.states.remove(&id).unwrap_or_default();
-        (state, self.logs.remove(&id).unwrap_or_default(), self.log_bytes.remove(&id).unwrap_or_default())
-    }
-}
-
-/// What groups are started with.
-struct Starter {
-    options: Options,
-    observer: Arc<dyn Observer>,
-    writer: Arc<Writer>,
-    disk: Arc<dyn Disk>,
-    link: Arc<dyn PeerLink>,
-    health: watch::Receiver<bool>,
-    raft_id: u64,
-}
-
-impl Starter {
-    fn config(&self) -> Result<Arc<Config>, StartError> {
-        let config = Config {
-            cluster_name: "rollcall".into(),
-            heartbeat_interval: self.options.heartbeat_ms,
-            election_timeout_min: self.options.election_ms,
-            election_timeout_max: self.options.election_ms * 2,
-            // A leader that restarts in its old term would go unnoticed, and with it the sessions it forgot.
-            enable_leader_restore: Some(false),
-            enable_pre_vote: Some(true),
-            // Snapshots are asked for one group at a time.
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: limits::LOG_KEEP_ENTRIES,
-            purge_batch_size: 1,
-            max_payload_entries: limits::RAFT_PAYLOAD_ENTRIES,
-            max_append_entries: Some(limits::RAFT_PAYLOAD_ENTRIES),
-            replication_lag_threshold: limits::RAFT_LAG_ENTRIES,
-            api_channel_size: Some(limits::RAFT_CHANNEL_SIZE),
-            api_batch_capacity: limits::RAFT_PAYLOAD_ENTRIES,
-            notification_channel_size: Some(limits::RAFT_CHANNEL_SIZE),
-            state_machine_channel_size: Some(limits::RAFT_CHANNEL_SIZE),
-            ..Config::default()
-        };
-        config.validate().map(Arc::new).map_err(|error| StartError::Setting(error.to_string()))
-    }
-
-    async fn start_all(&self, mut found: Found, founder: bool) -> Result<Vec<Arc<Partition>>, StartError> {
-        let config = self.config()?;
-        let starts = (0..self.options.partitions)
-            .map(PartitionId)
-            .map(|id| self.start_one(id, Arc::clone(&config), found.take(id), founder));
-        try_join_all(starts).await
-    }
-
-    async fn start_one(
-        &self,
-        id: PartitionId,
-        config: Arc<Config>,
-        (header, ledger, log_bytes): (StateHeader, LogLedger, u64),
-        founder: bool,
-    ) -> Result<Arc<Partition>, StartError> {
-        let failed = |why: String| StartError::Group { partition: id, why };
-        let state = crate::state::cell::StateCell::new(id, Arc::clone(&self.disk), header);
-        let log = LogCell::new(id, Arc::clone(&self.disk), &ledger, log_bytes);
-        let store = LogStore::new(Arc::clone(&log), Arc::clone(&self.writer));
-        let machine =
-            Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&self.writer), Arc::clone(&self.observer));
-        let links = GroupLinks::new(id, Arc::clone(&self.link));
-        let group = Raft::new(self.raft_id, config, links, store, machine).await.map_err(|e| failed(e.to_string()))?;
-        let new = !group.is_initialized().await.map_err(|e| failed(e.to_string()))?;
-        if new && founder {
-            let member = Member { name: self.options.node.clone() };
-            let members = BTreeMap::from([(self.raft_id, member)]);
-            group.initialize(members).await.map_err(|e| failed(e.to_string()))?;
-        }
-        // Who votes alone need not wait for anybody's silence.
-        let alone = group.metrics().borrow_watched().membership_config.voter_ids().eq([self.raft_id]);
-        if alone && !new {
-            group.trigger().elect(false).await.map_err(|e| failed(e.to_string()))?;
-        }
-        let parts = Parts {
-            group,
-            state,
-            log,
-            policy: self.options.policy,
-            writes_in_flight: self.options.writes_in_flight,
-            healthy: self.health.clone(),
-        };
-        Ok(Arc::new(Partition::start(id, parts)))
-    }
+fn disk_failed(options: &Options) -> StartError {
+    let source = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the disk failed");
+    StartError::Io { path: options.data_dir.clone(), source }
 }

@@ -34,6 +34,13 @@ pub(crate) const ENTRY_MAX_BYTES: usize = 1_024 * 1_024;
 /// How long a proposer waits for its outcome, ms: longer than a failover, shorter than a client's patience.
 pub(crate) const PROPOSE_DEADLINE_MS: u64 = 5_000;
 
+/// Writes to the placement in flight; more are refused as busy. They come one by one from a few tasks a member.
+pub(crate) const PLACEMENT_WRITES_IN_FLIGHT: usize = 64;
+/// How long a leader waits to see another one take over, ms: a transfer takes milliseconds, and elections in between a timeout.
+pub(crate) const TRANSFER_DEADLINE_MS: u64 = 3_000;
+/// How long a group that is being dropped may go on using its store, ms: it first finishes what it applies or installs.
+pub(crate) const REPLICA_END_MS: u64 = 10_000;
+
 /// Log entries kept in memory a group once they are on disk, until applied: followers apply soon after.
 pub(crate) const RECENT_MAX_ENTRIES: usize = 256;
 /// Log that one read returns at most, bytes: what a peer is sent at once.

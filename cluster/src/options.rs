@@ -2,7 +2,7 @@
 
 use crate::{
     StartError,
-    peers::{PeerLink, PeerSide},
+    peers::{Peer, PeerLink, PeerSide},
     store::{disk::OpenDisk, writer::OnFatal},
 };
 use rollcall_presence::{NodeName, Policy, limits::PARTITIONS_MAX};
@@ -61,8 +61,8 @@ impl Options {
     }
 }
 
-/// Makes the links of a node, given what it answers its peers.
-pub type MakeLink = Box<dyn FnOnce(Arc<dyn PeerSide>) -> Arc<dyn PeerLink> + Send>;
+/// Makes the links of a node, given who it is and what it answers its peers.
+pub type MakeLink = Box<dyn FnOnce(Peer, Arc<dyn PeerSide>) -> Arc<dyn PeerLink> + Send>;
 
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]

@@ -34,15 +34,16 @@ impl ClusterView {
     pub(crate) fn locate(&self, node: &Node, user: &UserId) -> Located {
         let partition = node.homes.partition_of(user);
         let report = self.cluster.partition(partition).status();
-        let replicas = report.replicas.into_iter().map(|r| r.node).collect();
-        Located { user: user.clone(), partition, leader: report.leader, replicas }
+        let leader = report.as_ref().and_then(|report| report.leader.clone());
+        let replicas = report.into_iter().flat_map(|report| report.replicas).map(|r| r.node).collect();
+        Located { user: user.clone(), partition, leader, replicas }
     }
 
     /// The whole cluster.
     pub(crate) async fn status(&self, node: &Node) -> ClusterStatus {
         let this = &self.cluster.identity().node;
         let partitions: Vec<PartitionStatus> =
-            node.homes.partitions().iter().map(|p| partition_status(p, this)).collect();
+            node.homes.partitions().iter().filter_map(|p| partition_status(p, this)).collect();
         let members = [this];
         let voters = if members.len() >= 3 { self.replication } else { 1 };
         ClusterStatus {
@@ -61,7 +62,7 @@ impl ClusterView {
     fn this_node(&self, node: &Node) -> NodeStatus {
         let homes = node.homes.partitions();
         let led = homes.iter().filter(|p| matches!(p.role(), Role::Home { .. }));
-        let sessions: u64 = led.clone().map(|p| p.group().read(|view| view.ledger().sessions)).sum();
+        let sessions: u64 = led.clone().map(|p| p.group().read(|view| view.ledger().sessions).unwrap_or(0)).sum();
         NodeStatus {
             name: self.cluster.identity().node.clone(),
             state: NodeState::Up,
@@ -79,13 +80,14 @@ impl ClusterView {
     }
 }
 
-fn partition_status(home: &HomePartition, this: &NodeName) -> PartitionStatus {
-    let report = home.group().status();
+/// Nothing of a partition of which no replica is kept here.
+fn partition_status(home: &HomePartition, this: &NodeName) -> Option<PartitionStatus> {
+    let report = home.group().status()?;
     // What another replica has applied is not known here; what is on its disk is, at the leader.
     let applied_at = |r: &ReplicaReport| if r.node == *this { report.applied } else { r.matched };
     let applied: BTreeMap<String, Option<u64>> =
         report.replicas.iter().map(|r| (r.node.to_string(), applied_at(r))).collect();
-    PartitionStatus {
+    Some(PartitionStatus {
         id: report.id,
         leader: report.leader,
         term: Some(report.term),
@@ -95,7 +97,7 @@ fn partition_status(home: &HomePartition, this: &NodeName) -> PartitionStatus {
         users: Some(report.users),
         online: Some(report.online),
         healthy: report.healthy,
-    }
+    })
 }
 
 /// Resident memory of this process, bytes. Source: `/proc/self/statm`, second field, in pages.

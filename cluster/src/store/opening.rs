@@ -8,10 +8,10 @@ use super::{
     checks,
     disk::{Disk, OpenDisk, SledDisk},
     key,
-    ledger::{Described, RoundRow, StateHeader, StoredIdentity},
+    ledger::{Described, RoundRow, StateHeader, StoredIdentity, described_digest},
     lock::DirectoryLock,
     watermark::{Watermark, WatermarkError},
-    writer::{Position, described_digest},
+    writer::Position,
 };
 use rollcall_presence::{NodeName, PartitionId};
 use std::{
@@ -78,10 +78,10 @@ pub enum StartError {
     #[error("{0}")]
     Setting(String),
     /// A group did not start.
-    #[error("partition {partition} did not start: {why}")]
+    #[error("{group} did not start: {why}")]
     Group {
-        /// Which.
-        partition: PartitionId,
+        /// Which: a partition, or the placement.
+        group: String,
         /// Why.
         why: String,
     },
@@ -114,6 +114,8 @@ pub(crate) struct Opened {
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of no state, left by an install that broke off.
     pub leftovers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Rows of replicas that were being dropped. They must be gone before these partitions are kept again.
+    pub dropped: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Opens `path`, or makes it. Blocks, and reads everything that is there.
@@ -173,8 +175,8 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
             return Err(error);
         }
     };
-    let checks::Groups { log_bytes, states, leftovers, .. } = groups;
-    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers })
+    let checks::Groups { log_bytes, states, leftovers, dropped, .. } = groups;
+    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped })
 }
 
 /// Whether an error says nothing of the database, but of what it lies on: nobody should move it away for that.

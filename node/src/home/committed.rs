@@ -74,7 +74,7 @@ impl UserState {
             return Ok(());
         }
         let was = self.record.setting.expires_at;
-        self.record = self.partition.group.read(|view| view.record(&self.user))?.unwrap_or_else(UserRecord::unknown);
+        self.record = self.partition.group.read(|view| view.record(&self.user))??.unwrap_or_else(UserRecord::unknown);
         self.time_sessions(&outcome.ended);
         if self.record.setting.expires_at != was {
             self.partition.time_setting(&self.user, &self.record);
@@ -128,7 +128,7 @@ impl UserState {
             };
             let contacts = with(contacts, ListKind::Contacts)?;
             Ok::<_, ReadError>((contacts, with(blocks, ListKind::Blocks)?, view.ledger().revision))
-        })?;
+        })??;
         let added: Vec<(UserId, bool)> =
             contacts.iter().filter(|(is, _, _)| *is).map(|(_, blocked, o)| (o.clone(), *blocked)).collect();
         let removed: Vec<UserId> = contacts.iter().filter(|(is, _, _)| !*is).map(|(_, _, o)| o.clone()).collect();

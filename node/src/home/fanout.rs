@@ -75,7 +75,7 @@ impl HomePartition {
         if changed.is_empty() {
             return Vec::new();
         }
-        self.group.read(|view| {
+        let decisions = self.group.read(|view| {
             let on = |list, other| view.added_at(&outcome.user, list, other);
             changed
                 .into_iter()
@@ -88,6 +88,8 @@ impl HomePartition {
                     (other.clone(), allowed)
                 })
                 .collect()
-        })
+        });
+        // A replica that is gone by now is not the home's: another home decides.
+        decisions.unwrap_or_default()
     }
 }

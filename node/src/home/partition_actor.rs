@@ -121,7 +121,7 @@ impl HomePartition {
                     .into_iter()
                     .map(|user| Ok((view.record(&user)?, user)))
                     .collect::<Result<Vec<(Option<UserRecord>, UserId)>, ReadError>>()
-            })?;
+            })??;
             for (record, user) in &users {
                 if let Some(record) = record {
                     self.recover_user(user, record);

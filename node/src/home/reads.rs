@@ -4,15 +4,24 @@ use super::{
     partition::HomePartition,
     request::{Granted, HomeError, HomeReply, HomeRequest},
 };
-use rollcall_cluster::{ReadError, View};
+use rollcall_cluster::{NotHeld, ReadError, View};
 use rollcall_presence::{
     Holder, ListKind, PublicPresence, UserId, UserRecord, Viewer, limits::CONTACTS_MAX, visibility::subject_allows,
 };
 
 impl From<ReadError> for HomeError {
     fn from(error: ReadError) -> Self {
+        if let ReadError::NotHeld(_) = error {
+            return Self::NoHome;
+        }
         tracing::error!(%error, "a read failed");
         Self::Storage
+    }
+}
+
+impl From<NotHeld> for HomeError {
+    fn from(_: NotHeld) -> Self {
+        Self::NoHome
     }
 }
 
@@ -22,13 +31,13 @@ impl HomePartition {
         match request {
             HomeRequest::Presences { viewer, subjects } => {
                 let stale = self.confirmed().await.is_err();
-                let presences = self.group.read(|view| self.presences(view, &viewer, &subjects))?;
+                let presences = self.group.read(|view| self.presences(view, &viewer, &subjects))??;
                 Ok(HomeReply::Presences { presences, stale })
             }
             HomeRequest::Subscribe { holder, viewer, subjects } => self.subscribe(&holder, &viewer, &subjects).await,
             HomeRequest::Status(user) => {
                 let stale = self.confirmed().await.is_err();
-                let record = self.group.read(|view| view.record(&user))?.unwrap_or_else(UserRecord::unknown);
+                let record = self.group.read(|view| view.record(&user))??.unwrap_or_else(UserRecord::unknown);
                 let presence = PublicPresence::of(&user, &record);
                 Ok(HomeReply::Status { setting: record.setting, presence, stale })
             }
@@ -36,12 +45,12 @@ impl HomePartition {
                 self.confirmed().await?;
                 let profile = self
                     .group
-                    .read(|view| if self.allows(view, &viewer, &user)? { view.profile(&user) } else { Ok(None) })?;
+                    .read(|view| if self.allows(view, &viewer, &user)? { view.profile(&user) } else { Ok(None) })??;
                 Ok(HomeReply::Profile(profile))
             }
             other => {
                 self.confirmed().await?;
-                Ok(self.group.read(|view| own(view, other))?)
+                Ok(self.group.read(|view| own(view, other))??)
             }
         }
     }
@@ -61,7 +70,7 @@ impl HomePartition {
                 })
                 .collect();
             (grants, view.ledger().revision)
-        });
+        })?;
         Ok(HomeReply::Subscribed { grants: grants?, revision, stale })
     }
 
@@ -96,7 +105,7 @@ impl HomePartition {
                         .collect()
                 });
             (contacts, view.ledger().revision)
-        });
+        })?;
         Ok(HomeReply::Contacts { contacts: contacts?, revision })
     }
 }

@@ -156,7 +156,7 @@ impl Actor for UserActor {
 
     async fn pre_start(&self, _: ActorRef<UserMsg>, start: Start) -> Result<UserState, ActorProcessingErr> {
         let Start { user, partition, queued, again } = start;
-        let record = partition.group.read(|view| view.record(&user))?.unwrap_or_else(UserRecord::unknown);
+        let record = partition.group.read(|view| view.record(&user))??.unwrap_or_else(UserRecord::unknown);
         let connections = partition.nodes.connections_of(&user);
         let mut state = UserState { user, partition, record, connections, queued, heard: Vec::new(), in_flight: 0 };
         if again {
