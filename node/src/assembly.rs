@@ -25,7 +25,10 @@ use crate::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
 use rollcall_presence::Holder;
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 /// What a node is made of.

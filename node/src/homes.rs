@@ -252,5 +252,8 @@ fn answered_by_home(reply: Reply) -> Result<Reply, Option<NodeName>> {
 
 /// Whether it does no harm when it is done twice.
 fn may_repeat(request: &HomeRequest) -> bool {
-    !matches!(request, HomeRequest::Write { .. } | HomeRequest::Connect { .. } | HomeRequest::Heartbeat { key: Some(_), .. })
+    !matches!(
+        request,
+        HomeRequest::Write { .. } | HomeRequest::Connect { .. } | HomeRequest::Heartbeat { key: Some(_), .. }
+    )
 }

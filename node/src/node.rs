@@ -44,11 +44,7 @@ impl Node {
     ///
     /// # Errors
     /// `Unavailable` when the viewer's home does not answer.
-    pub async fn vet(
-        &self,
-        viewer: &Viewer,
-        subjects: Vec<UserId>,
-    ) -> Result<Vetted, ServiceError> {
+    pub async fn vet(&self, viewer: &Viewer, subjects: Vec<UserId>) -> Result<Vetted, ServiceError> {
         if viewer.service {
             let subjects = subjects.into_iter().map(|s| (s, false)).collect();
             return Ok(Vetted { subjects, revision: 0, stale: false });

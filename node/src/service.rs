@@ -24,8 +24,8 @@ use rollcall_api::{
 };
 use rollcall_cluster::Role;
 use rollcall_presence::{
-    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, MemberState, NodeName, PartitionId, Privacy, Profile,
-    PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
+    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, MemberState, NodeName, PartitionId, Privacy,
+    Profile, PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
 };
 use std::{collections::BTreeMap, sync::Arc};
 

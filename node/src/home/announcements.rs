@@ -66,7 +66,9 @@ impl HomePartition {
         for tie in page.connections {
             self.watching.name(holder, tie.number);
             match self.connection(holder, &tie, stale) {
-                Ok(Some(what)) => connections.extend(what.into_iter().map(|w| ConnectionMend { number: tie.number, what: w })),
+                Ok(Some(what)) => {
+                    connections.extend(what.into_iter().map(|w| ConnectionMend { number: tie.number, what: w }))
+                }
                 Ok(None) => return None,
                 Err(error) => tracing::error!(%error, "an announced connection could not be looked up"),
             }

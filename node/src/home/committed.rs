@@ -81,9 +81,8 @@ impl UserState {
             self.partition.time_setting(&self.user, &self.record);
         }
         self.tell_lists(outcome)?;
-        let gone = |c: &Connected| {
-            outcome.deleted || c.session.as_ref().is_some_and(|(s, _)| outcome.ended.contains(s))
-        };
+        let gone =
+            |c: &Connected| outcome.deleted || c.session.as_ref().is_some_and(|(s, _)| outcome.ended.contains(s));
         for connection in self.partition.connections.take(&self.user, gone) {
             let number = connection.at.number;
             self.partition.note(&connection.at.holder, NodeNote::Revoked { number });

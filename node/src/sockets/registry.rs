@@ -1,10 +1,6 @@
 //! The connections of this node by number, and what homes tell them.
 
-use super::{
-    following::Follow,
-    outbox::Outbox,
-    subject::Subjects,
-};
+use super::{following::Follow, outbox::Outbox, subject::Subjects};
 use crate::home::request::NodeNote;
 use parking_lot::Mutex;
 use rollcall_api::service::{GoodbyeReason, ServiceError};

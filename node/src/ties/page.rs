@@ -133,8 +133,7 @@ impl Digest {
     pub fn connection(&mut self, number: u64, session: Option<&(SessionId, u32)>, follows: bool) {
         self.connections += 1;
         let (id, attachment) = session.map_or((&b""[..], 0), |(id, attachment)| (id.as_bytes(), *attachment));
-        self.connections_hash ^=
-            hash(&[&number.to_le_bytes(), id, &attachment.to_le_bytes(), &[u8::from(follows)]]);
+        self.connections_hash ^= hash(&[&number.to_le_bytes(), id, &attachment.to_le_bytes(), &[u8::from(follows)]]);
     }
 
     /// One more watched user.

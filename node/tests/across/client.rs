@@ -5,9 +5,7 @@ use rollcall_api::service::{
     ConnectRequest, Connection, Delivery, GoodbyeReason, HistoryQuery, NewSession, PresenceService, ServiceError,
     Welcome,
 };
-use rollcall_presence::{
-    Device, Intent, ListChanges, ListKind, ManualStatus, Meta, Reason, UserId, Viewer,
-};
+use rollcall_presence::{Device, Intent, ListChanges, ListKind, ManualStatus, Meta, Reason, UserId, Viewer};
 use serde_json::Value;
 use std::{collections::HashMap, future::poll_fn};
 
@@ -22,7 +20,12 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn try_connect(stage: &Stage, at: usize, user: &UserId, resume: Option<String>) -> Result<Self, ServiceError> {
+    pub async fn try_connect(
+        stage: &Stage,
+        at: usize,
+        user: &UserId,
+        resume: Option<String>,
+    ) -> Result<Self, ServiceError> {
         let viewer = Viewer { user: user.clone(), service: false };
         let session = Some(NewSession { device: Device::new("web").unwrap(), resume });
         let request = ConnectRequest { viewer, session, watch_contacts: false };

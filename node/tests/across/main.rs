@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod client;
+mod ending;
 mod forwarding;
 mod net;
+mod operating;
 mod stage;
 mod watching;

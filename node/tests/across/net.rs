@@ -108,7 +108,12 @@ pub struct NetLinks {
 }
 
 impl Links for NetLinks {
-    fn ask<'a>(&'a self, to: &'a NodeName, question: Vec<u8>, wait: Duration) -> BoxFuture<'a, Result<Vec<u8>, LinkError>> {
+    fn ask<'a>(
+        &'a self,
+        to: &'a NodeName,
+        question: Vec<u8>,
+        wait: Duration,
+    ) -> BoxFuture<'a, Result<Vec<u8>, LinkError>> {
         Box::pin(async move {
             let way = self.net.way(&self.this, to).filter(|_| !self.net.is_cut(&self.this.node, to));
             let (answer, answered) = oneshot::channel();

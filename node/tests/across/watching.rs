@@ -44,6 +44,7 @@ async fn a_watcher_on_another_node_sees_changes_grants_and_revokes() {
 async fn a_change_is_one_parcel_a_watching_node_however_many_watch() {
     let stage = Stage::new().await;
     let alice = Stage::user_at(0, 0);
+    let online = Client::connect(&stage, 1, &alice).await;
     let mut friends = Vec::new();
     for nth in 0..20 {
         let bob = Stage::user_at(1, nth);
@@ -64,7 +65,7 @@ async fn a_change_is_one_parcel_a_watching_node_however_many_watch() {
         let name = node_name(index);
         assert_eq!(after[&name] - before.get(&name).copied().unwrap_or_default(), 10, "to {name}");
     }
-    drop(friends);
+    drop((online, friends));
     stage.end().await;
 }
 
@@ -124,7 +125,8 @@ async fn a_lost_note_is_mended_when_the_next_one_shows_the_gap() {
     let stage = Stage::new().await;
     let (alice, bob) = friends(&stage).await;
     let dave = Stage::user_at(0, 0);
-    let erin = (1..).map(|n| Stage::user_at(0, n)).find(|u| partition_of(u, PARTITIONS) == partition_of(&dave, PARTITIONS));
+    let erin =
+        (1..).map(|n| Stage::user_at(0, n)).find(|u| partition_of(u, PARTITIONS) == partition_of(&dave, PARTITIONS));
     let erin = erin.unwrap();
     stage.list(0, &erin, ListKind::Contacts, &[&bob], &[]).await;
     let mut friend = Client::connect(&stage, 2, &bob).await;
