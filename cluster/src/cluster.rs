@@ -1,26 +1,18 @@
-//! All partitions of this node, over one store.
+//! All partitions of this node, over one store, and its part in the cluster.
 
 use crate::{
-    hosting::{self, Found, Ground, Hosting, sweep},
+    control::{AdminError, ClusterStanding, Control},
+    hosting::Hosting,
     observer::Observer,
     options::{Options, Surroundings},
     partition::Partition,
-    peers::{NoPeers, NoPresence, Peer, PeerLink, PeerSide},
-    side::Side,
-    store::{
-        disk::{Disk, OpenDisk, SledDisk},
-        key,
-        ledger::{Described, StoredIdentity},
-        lock::DirectoryLock,
-        opening::{self, Expected, Opened, StartError},
-        work::{BulkWork, LogWork, promise},
-        writer::{OnFatal, Writer},
-    },
-    upkeep,
+    peers::{LinkError, NoPresence, PeerLink, PresenceLane},
+    starting::{self, Started},
+    store::{disk::Disk, lock::DirectoryLock, opening::StartError, writer::Writer},
 };
 use parking_lot::Mutex;
-use rollcall_presence::{NodeName, PartitionId};
-use std::{path::Path, sync::Arc};
+use rollcall_presence::{NodeName, PartitionId, Placement};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Who this node is.
@@ -38,6 +30,9 @@ pub struct Identity {
 pub struct Cluster {
     identity: Identity,
     hosting: Arc<Hosting>,
+    control: Arc<Control>,
+    link: Arc<dyn PeerLink>,
+    peer_addr: SocketAddr,
     writer: Arc<Writer>,
     disk: Arc<dyn Disk>,
     healthy: watch::Receiver<bool>,
@@ -46,82 +41,29 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Opens the store, checks and recovers it, and starts every group; founds a cluster of one when there is none.
+    /// Opens the store, checks and recovers it, and starts every group. Without data it joins a cluster, or founds one when
+    /// there is none to join.
     ///
     /// # Errors
     /// [`StartError`], saying what to do.
     pub async fn start(options: Options, observer: Arc<dyn Observer>) -> Result<Arc<Self>, StartError> {
-        Self::start_within(options, observer, Surroundings::default()).await
+        Self::start_within(options, observer, Arc::new(NoPresence), Surroundings::default()).await
     }
 
-    /// The same with links and the end of the process passed in.
+    /// The same with the presence lane, the links and the end of the process passed in.
     ///
     /// # Errors
     /// [`StartError`], saying what to do.
     pub async fn start_within(
         options: Options,
         observer: Arc<dyn Observer>,
+        lane: Arc<dyn PresenceLane>,
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, StartError> {
-        options.check()?;
-        let cache_bytes = options.cache_bytes;
-        let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
-        let opened = open(&options, surroundings.disk.unwrap_or_else(|| Box::new(sled))).await?;
-        let config = hosting::config(&options)?;
-        let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped } = opened;
-        let found = Found { states, logs: position.logs.clone(), log_bytes };
-        let on_fatal = surroundings.on_fatal.unwrap_or_else(default_on_fatal);
-        let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(&on_fatal))
-            .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
-        let identity = next_identity(identity, &options);
-        write_identity(&writer, &identity, &options).await?;
-        for (from, to) in leftovers {
-            writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
-        }
-        for (from, to) in dropped {
-            sweep(&writer, from, to).await.map_err(|()| disk_failed(&options))?;
-        }
-        let (healthy, health) = watch::channel(true);
-        let side = Side::new(Arc::new(NoPresence));
-        let link: Arc<dyn PeerLink> = match surroundings.link {
-            Some(make) => {
-                let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
-                make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
-            }
-            None => Arc::new(NoPeers),
-        };
-        let ground = Ground {
-            node: identity.node.clone(),
-            raft_id: identity.raft_id,
-            disk: Arc::clone(&disk),
-            writer: Arc::clone(&writer),
-            link,
-            observer,
-            config,
-            policy: options.policy,
-            writes_in_flight: options.writes_in_flight,
-            health: health.clone(),
-        };
-        let hosting = Hosting::new(ground, identity.partitions, found);
-        side.answer_from(&hosting);
-        hosting.open_held().await?;
-        if identity.founder {
-            hosting.found_all().await?;
-        }
-        let tasks = vec![
-            tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), healthy, on_fatal)),
-            tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
-        ];
-        let StoredIdentity { cluster_id, node, generation, .. } = identity;
-        Ok(Arc::new(Self {
-            identity: Identity { cluster_id, node, generation },
-            hosting,
-            writer,
-            disk,
-            healthy: health,
-            tasks: Mutex::new(tasks),
-            lock: Mutex::new(Some(lock)),
-        }))
+        let started = starting::start(options, observer, lane, surroundings).await?;
+        let Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock } = started;
+        let (tasks, lock) = (Mutex::new(tasks), Mutex::new(Some(lock)));
+        Ok(Arc::new(Self { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock }))
     }
 
     /// Who this node is.
@@ -145,6 +87,65 @@ impl Cluster {
         &self.hosting.partitions()[usize::from(id.0)]
     }
 
+    /// The placement as applied here: who belongs to the cluster, and who keeps what. It may lag.
+    #[must_use]
+    pub fn placement(&self) -> watch::Receiver<Arc<Placement>> {
+        self.control.placement()
+    }
+
+    /// Who leads the placement, as far as this node knows.
+    #[must_use]
+    pub fn placement_leader(&self) -> Option<NodeName> {
+        self.control.placement_leader()
+    }
+
+    /// Whether this node reaches a placement leader that has a quorum. Wakes when that changes.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<ClusterStanding> {
+        self.control.standing()
+    }
+
+    /// Asks another node on the presence lane.
+    ///
+    /// # Errors
+    /// [`LinkError`], saying whether the question was sent.
+    pub async fn ask(&self, node: &NodeName, question: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, LinkError> {
+        self.link.ask_presence(node, question, deadline).await
+    }
+
+    /// Tells another node on the presence lane; `false` when there is no link.
+    pub fn tell(&self, node: &NodeName, message: Vec<u8>) -> bool {
+        self.link.tell_presence(node, message)
+    }
+
+    /// Where peers reach this node.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer_addr
+    }
+
+    /// Has `node` hand its leaderships over; it keeps its replicas. Its next start ends that.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn drain(&self, node: &NodeName) -> Result<(), AdminError> {
+        self.control.drain(node).await
+    }
+
+    /// Has `node` hand over everything, for good.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn remove(&self, node: &NodeName) -> Result<(), AdminError> {
+        self.control.remove(node).await
+    }
+
+    /// Drains this node and waits until it leads nothing that another one could lead; at once when it is alone. Answers whether
+    /// that came about within `patience`.
+    pub async fn leave(&self, patience: Duration) -> bool {
+        self.control.leave(patience).await
+    }
+
     /// Whether the disk keeps up; a node whose disk does not is the home of nothing.
     #[must_use]
     pub fn healthy(&self) -> watch::Receiver<bool> {
@@ -163,6 +164,8 @@ impl Cluster {
         for task in std::mem::take(&mut *self.tasks.lock()) {
             task.abort();
         }
+        self.control.stop();
+        self.link.stop().await;
         self.hosting.stop().await;
         let (writer, disk) = (Arc::clone(&self.writer), Arc::clone(&self.disk));
         let closed = tokio::task::spawn_blocking(move || {
@@ -174,58 +177,4 @@ impl Cluster {
         }
         drop(self.lock.lock().take());
     }
-}
-
-/// Logs the reason and ends the process: whoever comes after must not see a half-working node.
-fn default_on_fatal() -> OnFatal {
-    Arc::new(|reason| {
-        tracing::error!(reason, "this node ends");
-        std::process::exit(1);
-    })
-}
-
-async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
-    let path = options.data_dir.clone();
-    let expected = Expected { node: options.node.clone(), partitions: options.partitions };
-    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, &expected));
-    opening.await.unwrap_or_else(|panic| {
-        let why = format!("reading it panicked: {panic}");
-        Err(StartError::Damaged { path: options.data_dir.clone(), why })
-    })
-}
-
-/// A number nobody else draws.
-fn draw() -> u64 {
-    let mut bytes = [0; 8];
-    if getrandom::fill(&mut bytes).is_err() {
-        // No randomness at boot on strange machines: time and process still tell nodes apart.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        return now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(32);
-    }
-    u64::from_le_bytes(bytes)
-}
-
-fn next_identity(found: Option<StoredIdentity>, options: &Options) -> StoredIdentity {
-    match found {
-        Some(found) => StoredIdentity { generation: found.generation + 1, ..found },
-        None => StoredIdentity {
-            cluster_id: format!("{:016x}{:016x}", draw(), draw()),
-            node: options.node.clone(),
-            raft_id: draw(),
-            generation: 1,
-            partitions: options.partitions,
-            founder: true,
-        },
-    }
-}
-
-async fn write_identity(writer: &Writer, identity: &StoredIdentity, options: &Options) -> Result<(), StartError> {
-    let (done, wait) = promise();
-    writer.queue().log(LogWork::Describe(key::IDENTITY.to_vec(), identity.sealed(), done));
-    wait.await.map_err(|_| disk_failed(options))
-}
-
-fn disk_failed(options: &Options) -> StartError {
-    let source = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the disk failed");
-    StartError::Io { path: options.data_dir.clone(), source }
 }

@@ -18,6 +18,7 @@ use crate::{
         types::Member,
     },
     replica::{OnDisk, Replica},
+    role::Role,
     store::{
         disk::Disk,
         key,
@@ -276,6 +277,27 @@ impl Hosting {
         let shell = Arc::clone(&self.seats.get(&PLACEMENT)?.shell);
         let replica = shell.replica()?;
         Some(PlacementGroup::new(shell, replica, self.placement.subscribe()))
+    }
+
+    /// What this node is to a group, if there is such a group.
+    #[must_use]
+    pub(crate) fn role_of(&self, id: PartitionId) -> Option<Role> {
+        Some(self.seats.get(&id)?.shell.role_now())
+    }
+
+    /// What this node is to the placement group; `Home` is the placement leader.
+    #[must_use]
+    pub(crate) fn placement_role(&self) -> Role {
+        self.role_of(PLACEMENT).unwrap_or(Role::Follower { leader: None })
+    }
+
+    /// The same, as it changes.
+    #[must_use]
+    pub(crate) fn placement_role_watch(&self) -> watch::Receiver<Role> {
+        self.seats.get(&PLACEMENT).map_or_else(
+            || watch::Sender::new(Role::Follower { leader: None }).subscribe(),
+            |seat| seat.shell.role(),
+        )
     }
 
     /// The placement as applied here; the default one as long as nothing is known.

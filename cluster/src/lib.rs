@@ -8,6 +8,7 @@
 extern crate self as rollcall_cluster;
 
 mod cluster;
+mod control;
 #[cfg(test)]
 mod groups_trials;
 mod hosting;
@@ -22,6 +23,7 @@ mod raft;
 mod replica;
 mod role;
 mod side;
+mod starting;
 mod state;
 mod store;
 #[cfg(test)]
@@ -31,8 +33,9 @@ mod transfer;
 mod upkeep;
 
 pub use cluster::{Cluster, Identity};
+pub use control::{AdminError, ClusterStanding};
 pub use observer::Observer;
-pub use options::{MakeLink, Options, Surroundings};
+pub use options::{HandingOver, MakeLink, Options, Surroundings};
 pub use partition::{NotHeld, NotHome, Partition, PartitionReport, ReplicaReport};
 pub use peers::{
     GroupSnapshot, JoinFailure, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink, PeerSide,

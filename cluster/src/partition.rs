@@ -119,6 +119,12 @@ impl Partition {
         self.board.role()
     }
 
+    /// What this node is to it just now.
+    #[must_use]
+    pub(crate) fn role_now(&self) -> Role {
+        self.board.now()
+    }
+
     /// Takes note of who is said to lead: that is who is named as long as no replica here knows better.
     pub fn heard_hint(&self, leader: Option<NodeName>) {
         self.board.hint(leader);

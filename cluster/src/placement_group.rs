@@ -47,6 +47,11 @@ impl PlacementGroup {
         self.replica.group()
     }
 
+    /// The term that is known here.
+    pub(crate) fn term(&self) -> u64 {
+        self.replica.metrics().current_term
+    }
+
     /// The placement as applied here; the default one before a cluster was founded.
     pub(crate) fn placement(&self) -> watch::Receiver<Arc<Placement>> {
         self.placement.clone()

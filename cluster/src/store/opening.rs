@@ -74,6 +74,64 @@ pub enum StartError {
         /// The name asked for.
         asked: NodeName,
     },
+    /// The cluster key of the node that was asked is another one.
+    #[error("the node at {address} has another cluster key; give this one the same (cluster.key_file)")]
+    WrongKey {
+        /// Who was asked.
+        address: String,
+    },
+    /// The node that was asked belongs to another cluster.
+    #[error(
+        "this node belongs to the cluster {ours}, but {address} to {theirs}; set cluster.join to nodes of its own cluster, or \
+         give it another --data-dir"
+    )]
+    WrongCluster {
+        /// Who was asked.
+        address: String,
+        /// Its cluster.
+        theirs: String,
+        /// This node's.
+        ours: String,
+    },
+    /// Another node has the name, or had it until its data was wiped.
+    #[error(
+        "the name {name} belongs to another node of the cluster at {address}, also if this is the same machine with its data \
+         wiped; remove the old member first (`rollcall remove {name}`), or choose another name (node.name)"
+    )]
+    NameInUse {
+        /// Who was asked.
+        address: String,
+        /// The name.
+        name: NodeName,
+    },
+    /// The program is too old or too new for the cluster.
+    #[error("this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run")]
+    Incompatible {
+        /// Who was asked.
+        address: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// The cluster does not let this node in for another reason.
+    #[error("the cluster at {address} does not let this node in: {why}")]
+    Refused {
+        /// Who was asked.
+        address: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody let this node in, in time.
+    #[error(
+        "no cluster was joined in {} s ({said}); check the addresses in cluster.join and that a node there runs and has a \
+         leader",
+        patience.as_secs()
+    )]
+    NeverJoined {
+        /// How long it was tried.
+        patience: std::time::Duration,
+        /// What each address said last.
+        said: String,
+    },
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),
