@@ -1,20 +1,19 @@
 //! A node from start to stop: keys, store, groups, actors, API; and back in the opposite order.
 
 use crate::{
-    admin::OnlyNode,
     assembly::{Assembled, Parts},
     bounds::{RETURN_SPREAD_MS, TICK_MS},
     clock::{Clock, SystemClock},
     home::{fanout::Fanout, group::Group},
     key_file::{self, KeyFileError},
     node::Node,
-    peers::Alone,
+    peers::{clustered::Clustered, lane::Lane},
     service::NodeService,
     status::ClusterView,
     welcome::Welcome,
 };
 use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
-use rollcall_cluster::{Cluster, Options, Role, StartError};
+use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -125,7 +124,10 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     let http = listener.local_addr().map_or_else(|_| settings.http.listen.clone(), |a| a.to_string());
 
     let fanout = Arc::new(Fanout::default());
-    let cluster = Cluster::start(options(&settings, name.clone()), fanout.clone()).await?;
+    let lane = Arc::<Lane>::default();
+    let surroundings = Surroundings { handing_over: Some(lane.handing_over()), ..Surroundings::default() };
+    let options = options(&settings, name.clone());
+    let cluster = Cluster::start_within(options, fanout.clone(), lane.clone(), surroundings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let holder = Holder { node: name, generation: cluster.identity().generation };
     let groups = (0..cluster.partitions()).map(|p| cluster.partition(PartitionId(p)).clone() as Arc<dyn Group>);
@@ -133,8 +135,8 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
         holder,
         groups: groups.collect(),
         fanout,
-        lane: Arc::default(),
-        links: Arc::new(Alone::default()),
+        lane,
+        links: Clustered::new(cluster.clone()),
         clock,
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
@@ -144,12 +146,11 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     let advertised = settings.http.advertise.clone().unwrap_or_else(|| http.clone());
     let peer = settings.peer.advertise.clone().unwrap_or_else(|| settings.peer.listen.clone());
     let view = ClusterView::new(cluster.identity().cluster_id.clone(), advertised, peer);
-    let admin = Arc::new(OnlyNode(cluster.identity().node.clone()));
     let api = Api::new(ApiOptions {
         http: settings.http.clone(),
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
-        service: Arc::new(NodeService::new(node.clone(), view, admin)),
+        service: Arc::new(NodeService::new(node.clone(), view, cluster.clone())),
         keys,
         connections: Connections::default(),
     });
@@ -226,8 +227,6 @@ async fn listen(address: &str) -> Result<TcpListener, ServeError> {
 
 fn options(settings: &Settings, node: NodeName) -> Options {
     Options {
-        data_dir: settings.node.data_dir.clone(),
-        node,
         partitions: settings.cluster.partitions,
         heartbeat_ms: settings.cluster.heartbeat_ms,
         election_ms: settings.cluster.election_ms,
@@ -239,6 +238,7 @@ fn options(settings: &Settings, node: NodeName) -> Options {
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
         cache_bytes: settings.limits.store_cache_bytes,
+        ..Options::new(settings.node.data_dir.clone(), node)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions end once, for a reason, and only when nobody is there any more: dead nodes, resumed sessions, ghosts, moved homes.
 
 use crate::{
-    client::Client,
+    client::{Client, Services},
     stage::{PARTITIONS, Stage},
 };
 use rollcall_api::service::{Ending, GoodbyeReason, PresenceService};

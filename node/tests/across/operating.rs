@@ -1,7 +1,7 @@
 //! What operators and clients of a node see when it is cut off, emptied, or asked for the state of the cluster.
 
 use crate::{
-    client::Client,
+    client::{Client, Services},
     stage::{DEADLINE, Stage, node_name},
 };
 use rollcall_api::{

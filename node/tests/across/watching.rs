@@ -1,7 +1,7 @@
 //! Who watches from another node is told everything, whatever happens to links, notes and homes.
 
 use crate::{
-    client::Client,
+    client::{Client, Services},
     stage::{PARTITIONS, Stage, node_name, parcels},
 };
 use rollcall_presence::{ListKind, UserId, partition_of};
