@@ -223,6 +223,7 @@ impl Several {
 
     /// Waits until each partition has a home among the running nodes.
     pub async fn all_led(&self) {
-        until("every partition has a home", || (0..self.partitions).all(|id| self.home(PartitionId(id)).is_some())).await;
+        until("every partition has a home", || (0..self.partitions).all(|id| self.home(PartitionId(id)).is_some()))
+            .await;
     }
 }
