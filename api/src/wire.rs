@@ -63,6 +63,15 @@ impl EncodedPresence {
         let json = serde_json::to_string(&PresenceJson::new(presence, stale)).unwrap_or_default();
         Self { user: presence.user.clone(), version: presence.version, stale, json: json.into_boxed_str() }
     }
+
+    /// The same with `stale` as told.
+    #[must_use]
+    pub fn restaled(&self, stale: bool) -> Self {
+        // The last field of the object: nothing a client wrote comes after it.
+        let (is, was) = if stale { ("true}", "false}") } else { ("false}", "true}") };
+        let json = self.json.strip_suffix(was).map_or_else(|| self.json.clone(), |rest| [rest, is].concat().into());
+        Self { user: self.user.clone(), version: self.version, stale, json }
+    }
 }
 
 /// Answer of `GET /v1/cluster/status`. Source: contract, section 10; `None` is what this node cannot confirm.

@@ -70,7 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cluster.partition(PartitionId(0)).confirm().await?;
     }
     println!("confirm: {:.2?}", began.elapsed() / READS);
-    let users: u64 = (0..partitions).map(|id| cluster.partition(PartitionId(id)).status().users).sum();
+    let users: u64 =
+        (0..partitions).map(|id| cluster.partition(PartitionId(id)).status().map_or(0, |report| report.users)).sum();
     cluster.stop().await;
     let bytes = std::fs::metadata(directory.path().join("data/store/db"))?.len();
     let began = Instant::now();

@@ -4,23 +4,39 @@
 //! applied once and in order, and that nothing acknowledged is lost without the next start saying so.
 #![cfg_attr(not(test), deny(clippy::expect_used))]
 
+#[cfg(test)]
+extern crate self as rollcall_cluster;
+
 mod cluster;
+mod control;
+#[cfg(test)]
+mod groups_trials;
+mod hosting;
 mod limits;
 mod observer;
 mod options;
 mod partition;
 mod peers;
+mod placement_group;
 mod proposer;
 mod raft;
+mod replica;
 mod role;
+mod side;
+mod starting;
 mod state;
 mod store;
+#[cfg(test)]
+#[path = "../tests/bench/switchboard.rs"]
+mod switchboard;
+mod transfer;
 mod upkeep;
 
 pub use cluster::{Cluster, Identity};
+pub use control::{AdminError, ClusterStanding};
 pub use observer::Observer;
-pub use options::{MakeLink, Options, Surroundings};
-pub use partition::{NotHome, Partition, PartitionReport, ReplicaReport};
+pub use options::{HandingOver, MakeLink, Options, Surroundings};
+pub use partition::{NotHeld, NotHome, Partition, PartitionReport, ReplicaReport};
 pub use peers::{
     GroupSnapshot, JoinFailure, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink, PeerSide,
     PresenceLane, SnapshotAnswer,

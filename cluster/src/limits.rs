@@ -34,6 +34,13 @@ pub(crate) const ENTRY_MAX_BYTES: usize = 1_024 * 1_024;
 /// How long a proposer waits for its outcome, ms: longer than a failover, shorter than a client's patience.
 pub(crate) const PROPOSE_DEADLINE_MS: u64 = 5_000;
 
+/// Writes to the placement in flight; more are refused as busy. They come one by one from a few tasks a member.
+pub(crate) const PLACEMENT_WRITES_IN_FLIGHT: usize = 64;
+/// How long a leader waits to see another one take over, ms: a transfer takes milliseconds, and elections in between a timeout.
+pub(crate) const TRANSFER_DEADLINE_MS: u64 = 3_000;
+/// How long a group that is being dropped may go on using its store, ms: it first finishes what it applies or installs.
+pub(crate) const REPLICA_END_MS: u64 = 10_000;
+
 /// Log entries kept in memory a group once they are on disk, until applied: followers apply soon after.
 pub(crate) const RECENT_MAX_ENTRIES: usize = 256;
 /// Log that one read returns at most, bytes: what a peer is sent at once.
@@ -60,3 +67,38 @@ pub(crate) const RAFT_PAYLOAD_ENTRIES: u64 = 64;
 pub(crate) const RAFT_LAG_ENTRIES: u64 = 64;
 /// Groups wake the process at multiples of this, ms, together: half of openraft's tick of 40 ms, so that no tick is left out.
 pub(crate) const WAKE_GRID_MS: u64 = 20;
+
+/// How often a node tells the placement leader that it lives, ms: a tenth of the lease, so that a few may be lost.
+pub(crate) const LEASE_SEND_MS: u64 = 500;
+/// Silence after which a node is declared dead, ms: longer than any failover of the placement group itself, which takes 1.2 s
+/// at default timers, and than a pause of the program that is to be survived.
+pub(crate) const LEASE_MS: u64 = 5_000;
+/// How long the answer to a lease is waited for, ms: two sendings; a later one says nothing new.
+pub(crate) const LEASE_ANSWER_MS: u64 = 1_000;
+/// Time without an answer after which a node no longer stands confirmed, ms: four sendings.
+pub(crate) const STANDING_MS: u64 = 2_000;
+/// Time without an answer after which a node asks by address, ms: the leader may be one that it does not know.
+pub(crate) const LOST_MS: u64 = 10_000;
+/// The placement leader plans at most this often, ms: what happens within is planned for at once.
+pub(crate) const PLAN_EVERY_MS: u64 = 100;
+/// Everything that is driven by events is looked at this often anyway, ms: no event is worth a stuck cluster.
+pub(crate) const SWEEP_MS: u64 = 1_000;
+/// How long a step of a group (a membership change, a hand-over) may take, ms, before it is looked at again.
+pub(crate) const STEP_MS: u64 = 5_000;
+/// How long the program above may take to prepare a hand-over, ms: what it hands over is a kindness, not a truth.
+pub(crate) const HANDING_OVER_MS: u64 = 2_000;
+/// How long whoever asks the placement leader tries to find it, ms: longer than an election.
+pub(crate) const ASK_LEADER_MS: u64 = 5_000;
+/// Pause before the placement leader is looked for again, ms.
+pub(crate) const ASK_AGAIN_MS: u64 = 100;
+/// First and longest pause between rounds of asking addresses to be let in, ms.
+pub(crate) const JOIN_PAUSE_MS: (u64, u64) = (100, 2_000);
+/// How long a node that was removed is still talked to, ms: it should hear of it.
+pub(crate) const FAREWELL_MS: u64 = 10_000;
+/// How long the placement group waits for a removed node to have heard of it, ms: less than the above.
+pub(crate) const FAREWELL_HEARD_MS: u64 = 5_000;
+/// How long the first start waits for the placement to be founded, ms: one election of a single voter, and one write.
+pub(crate) const FOUND_MS: u64 = 30_000;
+/// Questions about the cluster that are carried out at once; more are turned away as busy. Each is small, and leases are one a
+/// member.
+pub(crate) const CONTROL_IN_FLIGHT: usize = 256;

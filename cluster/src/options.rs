@@ -2,11 +2,16 @@
 
 use crate::{
     StartError,
-    peers::{PeerLink, PeerSide},
+    peers::{Peer, PeerLink, PeerSide},
     store::{disk::OpenDisk, writer::OnFatal},
 };
-use rollcall_presence::{NodeName, Policy, limits::PARTITIONS_MAX};
-use std::{path::PathBuf, sync::Arc};
+use futures::future::BoxFuture;
+use rollcall_presence::{NodeName, PartitionId, Policy, limits::PARTITIONS_MAX};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// What a node's partitions are started with.
 #[derive(Debug, Clone)]
@@ -27,6 +32,24 @@ pub struct Options {
     pub writes_in_flight: usize,
     /// What the database keeps in memory, bytes.
     pub cache_bytes: u64,
+    /// Addresses of nodes to join; none: found a cluster of one. Only a node without data joins or founds.
+    pub join: Vec<String>,
+    /// How long a node without data tries to be let in, ms.
+    pub join_patience_ms: u64,
+    /// Replicas wanted, 1 or 3; counts where a cluster is founded.
+    pub replication: u8,
+    /// Where peers connect to; port 0 takes a free one.
+    pub peer_listen: SocketAddr,
+    /// Where peers are told to connect to, `host:port`; none: where this node listens.
+    pub peer_advertise: Option<String>,
+    /// Where clients are told to connect to, `host:port`.
+    pub http_advertise: String,
+    /// The version of the program, for people.
+    pub version: String,
+    /// What nodes prove with that they may be members.
+    pub cluster_key: Vec<u8>,
+    /// How long a dead node's replicas wait for it before they are rebuilt elsewhere, ms.
+    pub replace_after_ms: u64,
 }
 
 impl Options {
@@ -42,6 +65,15 @@ impl Options {
             policy: Policy::default(),
             writes_in_flight: 4_096,
             cache_bytes: 32 * 1_024 * 1_024,
+            join: Vec::new(),
+            join_patience_ms: 60_000,
+            replication: 3,
+            peer_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            peer_advertise: None,
+            http_advertise: "127.0.0.1:7700".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster_key: Vec::new(),
+            replace_after_ms: 300_000,
         }
     }
 
@@ -57,12 +89,18 @@ impl Options {
         if self.writes_in_flight == 0 {
             return refuse("limits.writes_in_flight (0) must be at least 1".into());
         }
+        if !matches!(self.replication, 1 | 3) {
+            return refuse(format!("cluster.replication ({}) must be 1 or 3", self.replication));
+        }
         Ok(())
     }
 }
 
-/// Makes the links of a node, given what it answers its peers.
-pub type MakeLink = Box<dyn FnOnce(Arc<dyn PeerSide>) -> Arc<dyn PeerLink> + Send>;
+/// Makes the links of a node, given who it is and what it answers its peers.
+pub type MakeLink = Box<dyn FnOnce(Peer, Arc<dyn PeerSide>) -> Arc<dyn PeerLink> + Send>;
+
+/// Called before this node hands the leadership of a partition over to another one, and waited for, though not for long.
+pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
@@ -73,4 +111,6 @@ pub struct Surroundings {
     pub disk: Option<OpenDisk>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.
     pub on_fatal: Option<OnFatal>,
+    /// Hears of hand-overs before they happen.
+    pub handing_over: Option<HandingOver>,
 }

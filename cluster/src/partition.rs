@@ -1,13 +1,18 @@
 //! One partition on this node: proposing, confirming, reading, reporting.
+//!
+//! A shell that lives as long as the process, around the replica that is kept here now, if any. Promises that nothing goes
+//! through a replica that is being dropped.
 
 use crate::{
-    proposer::{Group, ProposeError, Proposer},
-    raft::{log::LogCell, types::TypeConfig},
-    role::{self, Role},
-    state::{cell::StateCell, view::View},
+    proposer::ProposeError,
+    raft::types::TypeConfig,
+    replica::Replica,
+    role::{self, Role, RoleBoard},
+    state::view::View,
 };
-use openraft::{ReadPolicy, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
-use rollcall_presence::{Command, NodeName, Outcome, PartitionId, Policy};
+use openraft::{ReadPolicy, metrics::RaftMetrics};
+use parking_lot::RwLock;
+use rollcall_presence::{Command, NodeName, Outcome, PartitionId};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -19,6 +24,11 @@ pub struct NotHome {
     /// Who may be.
     pub leader: Option<NodeName>,
 }
+
+/// No replica of the partition is kept on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("no replica of the partition is kept on this node")]
+pub struct NotHeld;
 
 /// One replica of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,40 +66,39 @@ pub struct PartitionReport {
     pub healthy: bool,
 }
 
-/// One partition on this node.
+/// One partition on this node: stays, while replicas of it come and go.
 pub struct Partition {
     id: PartitionId,
-    group: Group,
-    state: Arc<StateCell>,
-    log: Arc<LogCell>,
-    proposer: Proposer,
-    role: watch::Receiver<Role>,
-}
-
-/// What a partition is made of.
-pub(crate) struct Parts {
-    pub(crate) group: Group,
-    pub(crate) state: Arc<StateCell>,
-    pub(crate) log: Arc<LogCell>,
-    pub(crate) policy: Policy,
-    pub(crate) writes_in_flight: usize,
-    pub(crate) healthy: watch::Receiver<bool>,
+    replica: RwLock<Option<Arc<Replica>>>,
+    board: Arc<RoleBoard>,
 }
 
 impl Partition {
-    pub(crate) fn start(id: PartitionId, parts: Parts) -> Self {
-        let Parts { group, state, log, policy, writes_in_flight, healthy } = parts;
-        let proposer = Proposer::start(group.clone(), policy, writes_in_flight);
-        let role = role::follow(&group, state.term(), healthy);
-        Self { id, group, state, log, proposer, role }
+    /// A partition of which no replica is kept here.
+    #[must_use]
+    pub(crate) fn new(id: PartitionId) -> Self {
+        Self { id, replica: RwLock::new(None), board: Arc::new(RoleBoard::new()) }
     }
 
-    pub(crate) fn group(&self) -> &Group {
-        &self.group
+    /// From now on everything goes through `replica`, which is at home only as long as the node is well.
+    pub(crate) fn seat(&self, replica: Arc<Replica>, health: watch::Receiver<bool>) {
+        let mut seat = self.replica.write();
+        role::follow(replica.group(), replica.state().term(), health, Arc::clone(&self.board));
+        *seat = Some(replica);
     }
 
-    pub(crate) fn log(&self) -> &LogCell {
-        &self.log
+    /// From now on nothing goes through the replica: whoever read from it has finished.
+    pub(crate) fn unseat(&self) -> Option<Arc<Replica>> {
+        let replica = self.replica.write().take();
+        if replica.is_some() {
+            self.board.next_replica();
+        }
+        replica
+    }
+
+    /// The replica, if one is kept here.
+    pub(crate) fn replica(&self) -> Option<Arc<Replica>> {
+        self.replica.read().clone()
     }
 
     /// Which partition.
@@ -98,10 +107,27 @@ impl Partition {
         self.id
     }
 
-    /// What this node is to it, as it changes.
+    /// Whether a replica is kept here.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.replica.read().is_some()
+    }
+
+    /// What this node is to it, as it changes, over all replicas of it that come and go here.
     #[must_use]
     pub fn role(&self) -> watch::Receiver<Role> {
-        self.role.clone()
+        self.board.role()
+    }
+
+    /// What this node is to it just now.
+    #[must_use]
+    pub(crate) fn role_now(&self) -> Role {
+        self.board.now()
+    }
+
+    /// Takes note of who is said to lead: that is who is named as long as no replica here knows better.
+    pub fn heard_hint(&self, leader: Option<NodeName>) {
+        self.board.hint(leader);
     }
 
     /// Proposes `command`, and waits until it is applied here.
@@ -109,10 +135,9 @@ impl Partition {
     /// # Errors
     /// [`ProposeError`]; each variant says what may have happened.
     pub async fn propose(&self, command: Command) -> Result<Arc<Outcome>, ProposeError> {
-        if let Role::Follower { leader } = &*self.role.borrow() {
-            return Err(ProposeError::NotHome { leader: leader.clone() });
-        }
-        self.proposer.propose(command).await
+        self.at_home().map_err(|NotHome { leader }| ProposeError::NotHome { leader })?;
+        let Some(replica) = self.replica() else { return Err(ProposeError::NotHome { leader: None }) };
+        replica.proposer().propose(command).await
     }
 
     /// Makes sure that this node is still the home, and that reads from now on reflect every acknowledged write; returns
@@ -121,29 +146,39 @@ impl Partition {
     /// # Errors
     /// [`NotHome`] when it is not, or cannot tell.
     pub async fn confirm(&self) -> Result<u64, NotHome> {
-        let term = match &*self.role.borrow() {
-            Role::Home { term } => *term,
-            Role::Follower { leader } => return Err(NotHome { leader: leader.clone() }),
-        };
-        let confirmed = self.group.ensure_linearizable(ReadPolicy::LeaseRead).await;
+        let term = self.at_home()?;
+        let Some(replica) = self.replica() else { return Err(NotHome { leader: None }) };
+        let confirmed = replica.group().ensure_linearizable(ReadPolicy::LeaseRead).await;
         // A term that began meanwhile is another home's, or one whose first entry the caller has not heard of.
         match confirmed {
-            Ok(_) if *self.role.borrow() == (Role::Home { term }) => Ok(term),
+            Ok(_) if self.at_home() == Ok(term) => Ok(term),
             _ => Err(NotHome { leader: None }),
         }
     }
 
-    /// Reads one consistent view: no entry is applied meanwhile, so be brief.
-    pub fn read<T>(&self, read: impl FnOnce(&View<'_>) -> T) -> T {
-        self.state.read(read)
+    fn at_home(&self) -> Result<u64, NotHome> {
+        match self.board.now() {
+            Role::Home { term } => Ok(term),
+            Role::Follower { leader } => Err(NotHome { leader }),
+        }
     }
 
-    /// The partition as this node sees it.
+    /// Reads one consistent view: no entry is applied meanwhile, so be brief. Not to be called within itself.
+    ///
+    /// # Errors
+    /// [`NotHeld`] when no replica is kept here.
+    pub fn read<T>(&self, read: impl FnOnce(&View<'_>) -> T) -> Result<T, NotHeld> {
+        // Held while reading: the rows of a replica that is being dropped vanish one by one.
+        let seat = self.replica.read();
+        Ok(seat.as_ref().ok_or(NotHeld)?.state().read(read))
+    }
+
+    /// The partition as the replica here sees it, if one is kept here.
     #[must_use]
-    pub fn status(&self) -> PartitionReport {
-        let ledger = self.state.read(|view| view.ledger());
-        let metrics = self.group.metrics();
-        let metrics = metrics.borrow_watched();
+    pub fn status(&self) -> Option<PartitionReport> {
+        let replica = self.replica()?;
+        let ledger = replica.state().read(|view| view.ledger());
+        let metrics = replica.metrics();
         let members = &metrics.membership_config;
         let name = |id: u64| members.get_node(&id).map(|member| member.name.clone());
         let replicas = members.nodes().map(|(id, member)| ReplicaReport {
@@ -151,7 +186,7 @@ impl Partition {
             voter: members.voter_ids().any(|voter| voter == *id),
             matched: matched(&metrics, *id),
         });
-        PartitionReport {
+        Some(PartitionReport {
             id: self.id,
             leader: metrics.current_leader.and_then(name),
             term: metrics.current_term,
@@ -162,7 +197,7 @@ impl Partition {
             users: ledger.users,
             online: ledger.online,
             healthy: metrics.running_state.is_ok() && metrics.current_leader.is_some(),
-        }
+        })
     }
 }
 

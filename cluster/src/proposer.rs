@@ -128,7 +128,7 @@ async fn submit(group: &Group, policy: Policy, gathered: Vec<Pending>, slot: Own
     }
     let entry = Entry { rules: RULES_VERSION, policy, commands };
     let (responder, written) = ProgressResponder::complete_only();
-    let sent = group.client_write_ff(Proposal(Arc::new(entry)), Some(responder)).await;
+    let sent = group.client_write_ff(Proposal::Presence(Arc::new(entry)), Some(responder)).await;
     tokio::spawn(async move {
         let outcome = match sent {
             Ok(()) => written.await.map_err(|_| ProposeError::Unknown).and_then(outcomes),

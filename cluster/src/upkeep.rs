@@ -1,14 +1,17 @@
 //! What goes on beside the writes: watching the writer and the groups, and taking snapshots one group after the other.
 
 use crate::{
+    hosting::Hosting,
     limits::{
         SNAPSHOT_CHECK_MS, SNAPSHOT_LOG_MAX_BYTES, SNAPSHOT_LOG_MAX_ENTRIES, STALL_CHECK_MS, STALL_FATAL_MS,
         STALL_YIELD_MS,
     },
-    partition::Partition,
+    placement_group::name_of,
+    replica::Replica,
     store::writer::{OnFatal, Writer},
 };
 use openraft::{async_runtime::watch::WatchReceiver, errors::Fatal};
+use rollcall_presence::PartitionId;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -19,7 +22,7 @@ use tokio::{
 /// partition would be nobody's until somebody looks.
 pub(crate) async fn watch_writer(
     writer: Arc<Writer>,
-    partitions: Vec<Arc<Partition>>,
+    hosting: Arc<Hosting>,
     healthy: watch::Sender<bool>,
     on_fatal: OnFatal,
 ) {
@@ -33,7 +36,7 @@ pub(crate) async fn watch_writer(
             return;
         }
         // A writer that failed has said so itself, and takes all groups along.
-        let fallen = partitions.iter().find_map(|partition| fallen(partition));
+        let fallen = hosting.replicas().iter().find_map(|(id, replica)| fallen(*id, replica));
         if let Some(why) = fallen.filter(|_| !writer.queue().is_dead()) {
             on_fatal(&why);
             return;
@@ -45,57 +48,57 @@ pub(crate) async fn watch_writer(
                 tracing::warn!("the disk answers again");
             } else {
                 tracing::error!(busy_ms, "the disk does not answer: leaderships are given up");
-                hand_over(&partitions).await;
+                hand_over(&hosting).await;
             }
         }
     }
 }
 
 /// Why the group runs no more, unless it was told to stop.
-fn fallen(partition: &Partition) -> Option<String> {
-    let metrics = partition.group().metrics();
+fn fallen(id: PartitionId, replica: &Replica) -> Option<String> {
+    let metrics = replica.group().metrics();
     match &metrics.borrow_watched().running_state {
         Ok(()) | Err(Fatal::Stopped) => None,
-        Err(fatal) => Some(format!("partition {} cannot go on: {fatal}", partition.id())),
+        Err(fatal) => Some(format!("{} cannot go on: {fatal}", name_of(id))),
     }
 }
 
 /// Asks the other voters to take over what this node leads.
-async fn hand_over(partitions: &[Arc<Partition>]) {
-    for partition in partitions {
-        let group = partition.group();
+async fn hand_over(hosting: &Hosting) {
+    for (id, replica) in hosting.replicas() {
         let to = {
-            let metrics = group.metrics();
+            let metrics = replica.group().metrics();
             let metrics = metrics.borrow_watched();
             let leads = metrics.current_leader == Some(metrics.id);
             metrics.membership_config.voter_ids().find(|voter| leads && *voter != metrics.id)
         };
         if let Some(to) = to
-            && let Err(error) = group.trigger().transfer_leader(to).await
+            && let Err(error) = replica.group().trigger().transfer_leader(to).await
         {
-            tracing::warn!(partition = partition.id().0, %error, "leadership could not be handed over");
+            tracing::warn!(group = name_of(id), %error, "leadership could not be handed over");
         }
     }
 }
 
 /// Has the state of a group recorded as its snapshot once its log has grown, one group at a time.
-pub(crate) async fn take_snapshots(partitions: Vec<Arc<Partition>>) {
+pub(crate) async fn take_snapshots(hosting: Arc<Hosting>) {
     let mut ticks = interval(Duration::from_millis(SNAPSHOT_CHECK_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turn = 0;
+    let mut turn = None;
     loop {
         ticks.tick().await;
-        let grown = |partition: &Partition| {
-            let (bytes, entries) = partition.log().growth();
+        let mut grown = hosting.replicas();
+        grown.retain(|(_, replica)| {
+            let (bytes, entries) = replica.log().growth();
             bytes >= SNAPSHOT_LOG_MAX_BYTES || entries >= SNAPSHOT_LOG_MAX_ENTRIES
-        };
+        });
         // Each group has its turn, however fast another one grows.
-        let next = (0..partitions.len()).map(|i| (turn + i) % partitions.len()).find(|i| grown(&partitions[*i]));
-        if let Some(next) = next {
-            turn = next + 1;
-            partitions[next].log().reset_growth();
-            if let Err(error) = partitions[next].group().trigger().snapshot().await {
-                tracing::warn!(partition = next, %error, "a snapshot could not be taken");
+        let next = grown.iter().find(|(id, _)| Some(*id) > turn).or(grown.first());
+        if let Some((id, replica)) = next {
+            turn = Some(*id);
+            replica.log().reset_growth();
+            if let Err(error) = replica.group().trigger().snapshot().await {
+                tracing::warn!(group = name_of(*id), %error, "a snapshot could not be taken");
             }
         }
     }

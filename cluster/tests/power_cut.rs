@@ -224,14 +224,17 @@ async fn missing(volume: &Volume, acknowledged: &Acknowledged) -> Result<usize, 
 
 fn there(bench: &Bench, cluster: &Cluster, kind: &str, name: u64, n: u64) -> bool {
     let name = user(name);
-    cluster.partition(bench.partition_of(&name)).read(|view| {
-        let Some(record) = view.record(&name).unwrap() else { return false };
-        match kind {
-            "status" => record.setting.text.is_some_and(|text| text.parse::<u64>().unwrap() >= n),
-            "session" => record.sessions.iter().any(|s| s.id.as_str() == format!("session{n}")),
-            _ => view.list(&name, ListKind::Contacts, None, 5_000).unwrap().len() as u64 == n,
-        }
-    })
+    cluster
+        .partition(bench.partition_of(&name))
+        .read(|view| {
+            let Some(record) = view.record(&name).unwrap() else { return false };
+            match kind {
+                "status" => record.setting.text.is_some_and(|text| text.parse::<u64>().unwrap() >= n),
+                "session" => record.sessions.iter().any(|s| s.id.as_str() == format!("session{n}")),
+                _ => view.list(&name, ListKind::Contacts, None, 5_000).unwrap().len() as u64 == n,
+            }
+        })
+        .unwrap()
 }
 
 fn files_under(path: &Path) -> Vec<PathBuf> {

@@ -39,7 +39,8 @@ async fn commands_keep_the_order_they_were_proposed_in() {
     let outcomes = join_all((0..500).map(|n| bench.propose(&cluster, &name, put_status(n)))).await;
     let revisions: Vec<u64> = outcomes.into_iter().map(|outcome| outcome.unwrap().revision).collect();
     assert!(revisions.is_sorted(), "{revisions:?}");
-    let history = cluster.partition(PartitionId(0)).read(|view| view.history(&name, 0, u64::MAX, None, 1)).unwrap();
+    let history =
+        cluster.partition(PartitionId(0)).read(|view| view.history(&name, 0, u64::MAX, None, 1)).unwrap().unwrap();
     assert_eq!(history[0].text.as_deref(), Some("status 499"));
     cluster.stop().await;
 }
@@ -59,7 +60,7 @@ async fn more_writes_than_allowed_are_refused_at_once() {
     let taken = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let busy = outcomes.iter().filter(|outcome| matches!(outcome, Err(ProposeError::Busy))).count();
     assert_eq!((taken, busy), (10, 40));
-    assert_eq!(cluster.partition(PartitionId(0)).status().users, 10, "nothing happened to the others");
+    assert_eq!(cluster.partition(PartitionId(0)).status().unwrap().users, 10, "nothing happened to the others");
     cluster.stop().await;
 }
 
@@ -72,7 +73,7 @@ async fn a_read_after_an_answer_sees_the_write() {
         let partition = cluster.partition(bench.partition_of(&user(n)));
         let Role::Home { term } = *partition.role().borrow() else { panic!("at home") };
         assert_eq!(partition.confirm().await.unwrap(), term);
-        let (ledger, record) = partition.read(|view| (view.ledger(), view.record(&user(n)).unwrap().unwrap()));
+        let (ledger, record) = partition.read(|view| (view.ledger(), view.record(&user(n)).unwrap().unwrap())).unwrap();
         assert_eq!((ledger.revision, record.history_next), (outcome.revision, 1));
     }
     cluster.stop().await;
@@ -109,13 +110,15 @@ async fn a_deleted_user_leaves_no_row_and_returns_at_a_higher_version() {
     let other = bench.propose(&cluster, &user(11), open_session(11)).await.unwrap();
     bench.propose(&cluster, &name, Intent::DeleteUser).await.unwrap();
     let partition = cluster.partition(PartitionId(0));
-    partition.read(|view| {
-        assert_eq!(view.record(&name).unwrap(), None);
-        assert_eq!(view.list(&name, ListKind::Contacts, None, 10).unwrap(), []);
-        assert_eq!(view.history(&name, 0, u64::MAX, None, 10).unwrap(), []);
-        assert_eq!(view.live_users(None, 10).unwrap(), [user(11)], "whose name begins with the same letters");
-        assert_eq!((view.ledger().users, view.ledger().online), (1, 1));
-    });
+    partition
+        .read(|view| {
+            assert_eq!(view.record(&name).unwrap(), None);
+            assert_eq!(view.list(&name, ListKind::Contacts, None, 10).unwrap(), []);
+            assert_eq!(view.history(&name, 0, u64::MAX, None, 10).unwrap(), []);
+            assert_eq!(view.live_users(None, 10).unwrap(), [user(11)], "whose name begins with the same letters");
+            assert_eq!((view.ledger().users, view.ledger().online), (1, 1));
+        })
+        .unwrap();
     let after = bench.propose(&cluster, &name, open_session(2)).await.unwrap();
     assert!(after.presence.as_ref().unwrap().version > before.presence.as_ref().unwrap().version);
     assert!(other.answer.is_ok());

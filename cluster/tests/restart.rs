@@ -28,12 +28,15 @@ async fn everything_acknowledged_is_there_after_a_restart() {
     assert_eq!(cluster.identity().generation, 2);
     assert_eq!(bench.everything(&cluster, 200), before);
     for (name, presence) in wanted {
-        cluster.partition(bench.partition_of(&name)).read(|view| {
-            let record = view.record(&name).unwrap().unwrap();
-            assert_eq!(record.shown.version, presence.version);
-            assert_eq!(view.list(&name, ListKind::Contacts, None, 100).unwrap().len(), 50);
-            assert_eq!(view.history(&name, 0, u64::MAX, None, 10).unwrap().len(), 2);
-        });
+        cluster
+            .partition(bench.partition_of(&name))
+            .read(|view| {
+                let record = view.record(&name).unwrap().unwrap();
+                assert_eq!(record.shown.version, presence.version);
+                assert_eq!(view.list(&name, ListKind::Contacts, None, 100).unwrap().len(), 50);
+                assert_eq!(view.history(&name, 0, u64::MAX, None, 10).unwrap().len(), 2);
+            })
+            .unwrap();
     }
     let outcome = bench.propose(&cluster, &user(0), put_status(7)).await.unwrap();
     assert!(matches!(outcome.answer, Ok(Answer::Status { .. })));

@@ -24,12 +24,13 @@ async fn a_log_that_grew_is_cut_and_the_state_survives() {
         }))
         .await;
     }
-    until("cut", || cluster.partition(PartitionId(0)).status().purged.is_some()).await;
+    until("cut", || cluster.partition(PartitionId(0)).status().unwrap().purged.is_some()).await;
     bench.propose(&cluster, &user(1), put_status(1)).await.unwrap();
     let before = bench.everything(&cluster, CALLS);
     cluster.stop().await;
     let cluster = bench.start().await;
     assert_eq!(bench.everything(&cluster, CALLS), before);
-    until("purged after the restart too", || cluster.partition(PartitionId(0)).status().purged.is_some()).await;
+    until("purged after the restart too", || cluster.partition(PartitionId(0)).status().unwrap().purged.is_some())
+        .await;
     cluster.stop().await;
 }

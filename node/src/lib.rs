@@ -1,17 +1,24 @@
 //! A node of Rollcall: users' actors, sessions, watch tables, fan-out, timers, the presence service made of them, and the program.
 
+pub mod admin;
+pub mod assembly;
 pub mod bounds;
 pub mod clock;
+pub mod clustered;
+pub mod doors;
 pub mod home;
 pub mod homes;
 pub mod key_file;
-pub mod local_nodes;
 pub mod logging;
 pub mod node;
+pub mod nodes;
+pub mod peers;
 pub mod program;
+pub mod report;
 pub mod serve;
 pub mod service;
 pub mod sockets;
 pub mod status;
+pub mod ties;
 pub mod token;
 pub mod welcome;

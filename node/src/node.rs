@@ -3,6 +3,7 @@
 use crate::{
     bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
     clock::Clock,
+    doors::Doors,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
     sockets::{Sockets, Why, outbox::Outbox},
@@ -11,6 +12,16 @@ use futures::future::try_join_all;
 use rollcall_api::service::ServiceError;
 use rollcall_presence::{PartitionId, Refusal, UserId, Viewer};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// The viewer's half of who may see whom.
+pub struct Vetted {
+    /// Subjects, and whether the viewer blocks each.
+    pub subjects: Vec<(UserId, bool)>,
+    /// The revision of the viewer's partition.
+    pub revision: u64,
+    /// Whether the viewer's home could not confirm it.
+    pub stale: bool,
+}
 
 /// What a node is made of.
 pub struct Node {
@@ -24,6 +35,8 @@ pub struct Node {
     pub homes: Arc<Homes>,
     /// The connections of this node.
     pub sockets: Arc<Sockets>,
+    /// Whether connections are taken.
+    pub doors: Doors,
 }
 
 impl Node {
@@ -31,18 +44,15 @@ impl Node {
     ///
     /// # Errors
     /// `Unavailable` when the viewer's home does not answer.
-    pub async fn vet(
-        &self,
-        viewer: &Viewer,
-        subjects: Vec<UserId>,
-    ) -> Result<(Vec<(UserId, bool)>, u64), ServiceError> {
+    pub async fn vet(&self, viewer: &Viewer, subjects: Vec<UserId>) -> Result<Vetted, ServiceError> {
         if viewer.service {
-            return Ok((subjects.into_iter().map(|s| (s, false)).collect(), 0));
+            let subjects = subjects.into_iter().map(|s| (s, false)).collect();
+            return Ok(Vetted { subjects, revision: 0, stale: false });
         }
         let request = HomeRequest::Vet { viewer: viewer.user.clone(), subjects: subjects.clone() };
         match self.homes.ask(&viewer.user, request).await? {
-            HomeReply::Vetted { blocked, revision } if blocked.len() == subjects.len() => {
-                Ok((subjects.into_iter().zip(blocked).collect(), revision))
+            HomeReply::Vetted { blocked, revision, stale } if blocked.len() == subjects.len() => {
+                Ok(Vetted { subjects: subjects.into_iter().zip(blocked).collect(), revision, stale })
             }
             _ => Err(ServiceError::Internal),
         }
@@ -78,7 +88,8 @@ impl Node {
     async fn grants(&self, outbox: &Outbox, vetted: &[(UserId, bool)], revision: u64) -> Result<(), ServiceError> {
         // What the viewer's home decided after it vetted them, but before they were in the outbox, has passed them by.
         let (vetted, revision) = if outbox.decided_since(revision) {
-            self.vet(outbox.viewer(), vetted.iter().map(|(user, _)| user.clone()).collect()).await?
+            let vetted = self.vet(outbox.viewer(), vetted.iter().map(|(user, _)| user.clone()).collect()).await?;
+            (vetted.subjects, vetted.revision)
         } else {
             (vetted.to_vec(), revision)
         };

@@ -1,36 +1,31 @@
 //! A node from start to stop: keys, store, groups, actors, API; and back in the opposite order.
 
 use crate::{
-    bounds::TICK_MS,
+    assembly::{Assembled, Parts},
+    bounds::{RETURN_SPREAD_MS, TICK_MS},
     clock::{Clock, SystemClock},
-    home::{
-        fanout::Fanout,
-        partition::{HomePartition, HomeRules},
-        partition_actor::PartitionActor,
-    },
-    homes::{Homes, NoPeers},
+    clustered::{self, ClusterLinks},
+    home::{fanout::Fanout, group::Group},
     key_file::{self, KeyFileError},
-    local_nodes::LocalNodes,
     node::Node,
+    peers::lane::Lane,
     service::NodeService,
-    sockets::{Sockets, registry::ConnectionLimits},
     status::ClusterView,
     welcome::Welcome,
 };
-use ractor::Actor;
 use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
-use rollcall_cluster::{Cluster, Options, Role, StartError};
+use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
-use std::{io, path::Path, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch};
 
 /// How long clients have to leave after they were told that the node stops, ms.
 const LEAVE_MS: u64 = 3_000;
+/// How long a stopping node tries to hand over what it leads, ms: a hand-over takes milliseconds, and clients wait meanwhile.
+const HAND_OVER_MS: u64 = 5_000;
 /// How long a starting node waits for its partitions' homes before it says where it listens, ms: a few elections.
 const HOMES_WAIT_MS: u64 = 10_000;
-/// Clients of a stopping node come back spread over this time, ms.
-const RETURN_SPREAD_MS: u64 = 1_000;
 
 /// Why a node does not serve. Nothing of what it acknowledged before is touched.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +33,6 @@ pub enum ServeError {
     /// The name in the settings cannot be a node's.
     #[error("node.name: {0}")]
     Name(#[from] InvalidId),
-    /// A node that joins never founds a cluster, and this version serves clusters of one node only.
-    #[error("cluster.join names {0}: this version serves clusters of one node; leave it out to found one")]
-    Join(String),
     /// The data directory cannot be made.
     #[error("data directory {path}: {source}")]
     DataDir {
@@ -78,7 +70,7 @@ impl ServeError {
     /// Whether the settings are at fault: the program then exits with 2.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::Join(_) | Self::Keys(_))
+        matches!(self, Self::Name(_) | Self::Keys(_))
     }
 }
 
@@ -105,7 +97,7 @@ pub struct Started {
     http: String,
     node: Arc<Node>,
     cluster: Arc<Cluster>,
-    actors: Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>,
+    assembled: Assembled,
     stopping: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -115,10 +107,15 @@ pub struct Started {
 /// # Errors
 /// [`ServeError`].
 pub async fn start(settings: Settings) -> Result<Started, ServeError> {
+    start_within(settings, Surroundings::default()).await
+}
+
+/// The same with links, disk and the end of the process passed in.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Result<Started, ServeError> {
     let name = NodeName::new(&settings.node.name)?;
-    if !settings.cluster.join.is_empty() {
-        return Err(ServeError::Join(settings.cluster.join.join(", ")));
-    }
     let data_dir = settings.node.data_dir.clone();
     std::fs::create_dir_all(&data_dir)
         .map_err(|source| ServeError::DataDir { path: data_dir.display().to_string(), source })?;
@@ -131,35 +128,55 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
     };
     let http = listener.local_addr().map_or_else(|_| settings.http.listen.clone(), |a| a.to_string());
 
-    let fanout = Arc::new(Fanout::default());
-    let cluster = Cluster::start(options(&settings, name.clone()), fanout.clone()).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let holder = Holder { node: name, generation: cluster.identity().generation };
-    let limits = ConnectionLimits { node: settings.limits.connections, user: settings.limits.connections_per_user };
-    let sockets = Sockets::new(holder, limits);
-    let (homes, actors) = homes(&settings, &cluster, &fanout, &sockets, &clock).await?;
-    let node =
-        Arc::new(Node { clock, presence: settings.presence.clone(), limits: settings.limits.clone(), homes, sockets });
     let advertised = settings.http.advertise.clone().unwrap_or_else(|| http.clone());
-    let peer = settings.peer.advertise.clone().unwrap_or_else(|| settings.peer.listen.clone());
-    let view = ClusterView::new(cluster.clone(), settings.cluster.replication, advertised, peer);
+    let options = options(&settings, name.clone(), advertised.clone()).await?;
+    let (cluster, assembled) = assemble(&settings, options, surroundings).await?;
+    let node = assembled.node.clone();
+    let peer = settings.peer.advertise.clone().unwrap_or_else(|| cluster.peer_addr().to_string());
+    let view = ClusterView::new(cluster.identity().cluster_id.clone(), advertised, peer);
     let api = Api::new(ApiOptions {
         http: settings.http.clone(),
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
-        service: Arc::new(NodeService::new(node.clone(), view)),
+        service: Arc::new(NodeService::new(node.clone(), view, ClusterLinks::new(cluster.clone()))),
         keys,
         connections: Connections::default(),
     });
     let (stopping, stopped) = watch::channel(false);
-    let mut tasks = vec![tokio::spawn(tick(node.clone(), stopped.clone()))];
+    let mut tasks = Vec::new();
     if let Some(ops) = ops {
         tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
     homes_found(&node).await;
     Welcome { http: &http, settings: &settings }.print();
-    Ok(Started { http, node, cluster, actors, stopping, tasks })
+    Ok(Started { http, node, cluster, assembled, stopping, tasks })
+}
+
+/// The groups of this node, and the node on top of them.
+async fn assemble(
+    settings: &Settings,
+    options: Options,
+    surroundings: Surroundings,
+) -> Result<(Arc<Cluster>, Assembled), ServeError> {
+    let (fanout, lane) = (Arc::new(Fanout::default()), Arc::new(Lane::default()));
+    let surroundings = Surroundings { handing_over: Some(clustered::handing_over(&lane)), ..surroundings };
+    let cluster = Cluster::start_within(options, fanout.clone(), lane.clone(), surroundings).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let identity = cluster.identity();
+    let groups = (0..cluster.partitions()).map(|p| cluster.partition(PartitionId(p)).clone() as Arc<dyn Group>);
+    let parts = Parts {
+        holder: Holder { node: identity.node.clone(), generation: identity.generation },
+        groups: groups.collect(),
+        fanout,
+        lane,
+        links: ClusterLinks::new(cluster.clone()),
+        clock,
+        presence: settings.presence.clone(),
+        limits: settings.limits.clone(),
+    };
+    let assembled = Assembled::new(parts).await?;
+    Ok((cluster, assembled))
 }
 
 impl Started {
@@ -167,6 +184,12 @@ impl Started {
     #[must_use]
     pub fn http(&self) -> &str {
         &self.http
+    }
+
+    /// Its part in the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
     }
 
     /// The node.
@@ -184,9 +207,12 @@ impl Started {
         tracing::error!("a part of the node ended by itself; stopping");
     }
 
-    /// Stops: clients are told to go and come back, then actors, groups and the store end.
+    /// Stops: what it leads is handed over, clients are told to go and come back, then actors, groups and the store end.
     pub async fn stop(self) {
         tracing::info!("stopping");
+        if !self.cluster.leave(Duration::from_millis(HAND_OVER_MS)).await {
+            tracing::warn!("this node still leads something; others take it up once they miss it");
+        }
         self.stopping.send_replace(true);
         self.node.sockets.goodbye_all(GoodbyeReason::Drain, crate::token::jitter(RETURN_SPREAD_MS));
         let left = async {
@@ -197,9 +223,7 @@ impl Started {
         if tokio::time::timeout(Duration::from_millis(LEAVE_MS), left).await.is_err() {
             tracing::warn!(connections = self.node.sockets.len(), "connections that did not leave are cut");
         }
-        for actor in &self.actors {
-            actor.stop(None);
-        }
+        self.assembled.stop();
         for task in self.tasks {
             task.abort();
         }
@@ -207,9 +231,14 @@ impl Started {
     }
 }
 
+/// What nodes prove to each other that they belong together with; made when no file is named.
+fn cluster_key(settings: &Settings) -> Result<Vec<u8>, KeyFileError> {
+    let file = settings.cluster.key_file.clone().unwrap_or_else(|| settings.node.data_dir.join("cluster.key"));
+    Ok(key_file::read_or_make(&file)?.trim_ascii_end().to_vec())
+}
+
 /// The generated HMAC key, unless the settings name others.
 fn local_key(settings: &Settings, data_dir: &Path) -> Result<Option<Vec<u8>>, KeyFileError> {
-    key_file::read_or_make(&settings.cluster.key_file.clone().unwrap_or_else(|| data_dir.join("cluster.key")))?;
     match &settings.auth.key_file {
         Some(file) => key_file::read(file).map(Some),
         None if settings.auth.keys.is_empty() => key_file::read_or_make(&data_dir.join("auth.key")).map(Some),
@@ -217,17 +246,19 @@ fn local_key(settings: &Settings, data_dir: &Path) -> Result<Option<Vec<u8>>, Ke
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, ServeError> {
+async fn resolve(address: &str) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError::Listen { address: address.to_owned(), source };
     let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
-    let resolved = resolved.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    rollcall_api::bind(resolved).map_err(failed)
+    resolved.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
 }
 
-fn options(settings: &Settings, node: NodeName) -> Options {
-    Options {
-        data_dir: settings.node.data_dir.clone(),
-        node,
+async fn listen(address: &str) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+    rollcall_api::bind(resolve(address).await?).map_err(failed)
+}
+
+async fn options(settings: &Settings, node: NodeName, http: String) -> Result<Options, ServeError> {
+    Ok(Options {
         partitions: settings.cluster.partitions,
         heartbeat_ms: settings.cluster.heartbeat_ms,
         election_ms: settings.cluster.election_ms,
@@ -239,35 +270,16 @@ fn options(settings: &Settings, node: NodeName) -> Options {
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
         cache_bytes: settings.limits.store_cache_bytes,
-    }
-}
-
-type PartitionActors = Vec<ractor::ActorRef<crate::home::partition_actor::PartitionMsg>>;
-
-/// The home side of every partition, each with its actor.
-async fn homes(
-    settings: &Settings,
-    cluster: &Arc<Cluster>,
-    fanout: &Fanout,
-    sockets: &Arc<Sockets>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Arc<Homes>, PartitionActors), ServeError> {
-    let rules = HomeRules {
-        visibility: settings.presence.visibility,
-        session_ttl_ms: settings.presence.session_ttl_ms,
-        grace_ms: settings.presence.grace_ms,
-    };
-    let nodes = Arc::new(LocalNodes::new(sockets.clone()));
-    let partitions: Vec<Arc<HomePartition>> = (0..cluster.partitions())
-        .map(|p| HomePartition::new(cluster.partition(PartitionId(p)).clone(), rules, clock.clone(), nodes.clone()))
-        .collect();
-    fanout.begin(partitions.clone());
-    let mut actors = Vec::with_capacity(partitions.len());
-    for partition in &partitions {
-        let (actor, _) = PartitionActor::spawn(None, PartitionActor, partition.clone()).await?;
-        actors.push(actor);
-    }
-    Ok((Homes::new(partitions, Arc::new(NoPeers)), actors))
+        join: settings.cluster.join.clone(),
+        replication: settings.cluster.replication,
+        peer_listen: resolve(&settings.peer.listen).await?,
+        peer_advertise: settings.peer.advertise.clone(),
+        http_advertise: http,
+        version: env!("CARGO_PKG_VERSION").into(),
+        cluster_key: cluster_key(settings)?,
+        replace_after_ms: settings.cluster.replace_after_ms,
+        ..Options::new(settings.node.data_dir.clone(), node)
+    })
 }
 
 /// Waits until every partition has a home, so that what the welcome proposes to try works; not for ever: a node that waits for others
@@ -282,18 +294,6 @@ async fn homes_found(node: &Node) {
     };
     if tokio::time::timeout(Duration::from_millis(HOMES_WAIT_MS), found).await.is_err() {
         tracing::warn!("some partitions have no home yet");
-    }
-}
-
-/// Lets time pass for every partition.
-async fn tick(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => node.homes.partitions().iter().for_each(|p| p.tick()),
-            _ = stopped.changed() => return,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The presence service of a node, as the API sees it: every call goes to the homes of the users it concerns.
 
 use crate::{
+    admin::Admin,
     bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
     home::request::{HomeError, HomeReply, HomeRequest, SessionWanted},
     node::Node,
@@ -23,8 +24,8 @@ use rollcall_api::{
 };
 use rollcall_cluster::Role;
 use rollcall_presence::{
-    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, NodeName, PartitionId, Privacy, Profile,
-    PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
+    Activity, Answer, ConnectionAt, HistoryEntry, Intent, ListKind, MemberState, NodeName, PartitionId, Privacy,
+    Profile, PublicPresence, RequestKey, SessionId, Setting, UnixMs, UserId, Viewer, visibility::viewer_allows,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,13 +33,14 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct NodeService {
     node: Arc<Node>,
     view: ClusterView,
+    admin: Arc<dyn Admin>,
 }
 
 impl NodeService {
-    /// The service of `node`; `view` knows what an operator asks.
+    /// The service of `node`; `view` knows what an operator asks, `admin` does it.
     #[must_use]
-    pub fn new(node: Arc<Node>, view: ClusterView) -> Self {
-        Self { node, view }
+    pub fn new(node: Arc<Node>, view: ClusterView, admin: Arc<dyn Admin>) -> Self {
+        Self { node, view, admin }
     }
 
     async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, ServiceError> {
@@ -145,8 +147,11 @@ impl PresenceService for NodeService {
     }
 
     async fn profile(&self, viewer: &Viewer, user: &UserId) -> Result<Profile, ServiceError> {
-        let (vetted, _) = self.node.vet(viewer, vec![user.clone()]).await?;
-        let blocked = vetted.first().is_none_or(|(_, blocked)| *blocked);
+        let vetted = self.node.vet(viewer, vec![user.clone()]).await?;
+        if vetted.stale {
+            return Err(HomeError::NoHome.into());
+        }
+        let blocked = vetted.subjects.first().is_none_or(|(_, blocked)| *blocked);
         let request = HomeRequest::Profile { viewer: viewer.clone(), user: user.clone() };
         match self.ask(user, request).await? {
             HomeReply::Profile(Some(profile)) if viewer_allows(user, viewer, blocked) => Ok(profile),
@@ -157,8 +162,9 @@ impl PresenceService for NodeService {
 
     async fn presences(&self, viewer: &Viewer, users: &[UserId]) -> Result<Vec<Seen>, ServiceError> {
         let vetting = self.node.vet(viewer, users.to_vec());
-        let ((vetted, _), seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
-        Ok(seen.into_iter().zip(vetted).map(|(seen, (_, blocked))| masked(viewer, blocked, seen)).collect())
+        let (vetted, seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
+        let seen = seen.into_iter().map(|seen| Seen { stale: seen.stale || vetted.stale, ..seen });
+        Ok(seen.zip(vetted.subjects).map(|(seen, (_, blocked))| masked(viewer, blocked, seen)).collect())
     }
 
     async fn history(&self, user: &UserId, query: HistoryQuery) -> Result<Page<HistoryEntry, u64>, ServiceError> {
@@ -177,6 +183,7 @@ impl PresenceService for NodeService {
     }
 
     async fn connect(&self, request: ConnectRequest) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
+        self.node.doors.enter()?;
         let outbox = Outbox::new(request.viewer);
         let admitted = Admitted::new(self.node.clone(), &outbox)?;
         // In a task of its own: a client that gives up in the middle leaves nothing half open.
@@ -194,17 +201,28 @@ impl PresenceService for NodeService {
     }
 
     async fn drain(&self, node: &NodeName) -> Result<(), ServiceError> {
-        self.view.known(node)?;
-        Err(ServiceError::Conflict("this cluster has one node: there is nowhere to move to".into()))
+        Ok(self.admin.drain(node).await?)
     }
 
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
-        self.view.known(node)?;
-        Err(ServiceError::Conflict("the node holds the last replica of every partition".into()))
+        Ok(self.admin.remove(node).await?)
     }
 
     async fn ready(&self) -> Result<(), &'static str> {
-        let led = self.node.homes.partitions().iter().all(|p| !matches!(p.role(), Role::Follower { leader: None }));
+        let homes = &self.node.homes;
+        if !*homes.peers().links().confirmed().borrow() {
+            return Err("this node does not reach a majority of the cluster");
+        }
+        let placement = homes.peers().placement();
+        match placement.members.get(homes.peers().this().node.as_str()).map(|member| member.state) {
+            Some(MemberState::Up) => {}
+            None if placement.members.is_empty() => {}
+            Some(MemberState::Draining | MemberState::Drained | MemberState::Removing) => {
+                return Err("this node is being emptied");
+            }
+            Some(MemberState::Joining | MemberState::Down(_)) | None => return Err("this node is joining the cluster"),
+        }
+        let led = homes.partitions().iter().all(|p| !matches!(p.role(), Role::Follower { leader: None }));
         if led { Ok(()) } else { Err("some partitions have no home yet") }
     }
 }
@@ -218,7 +236,7 @@ struct Admitted {
 
 impl Admitted {
     fn new(node: Arc<Node>, outbox: &Arc<Outbox>) -> Result<Self, ServiceError> {
-        let at = Some(node.sockets.admit(outbox)?);
+        let at = Some(node.sockets.admit(outbox, node.clock.unix_ms())?);
         Ok(Self { node, user: outbox.viewer().user.clone(), at })
     }
 }

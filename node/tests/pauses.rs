@@ -9,9 +9,10 @@ use rollcall_node::{
         fanout::Fanout,
         partition::{HomePartition, HomeRules, Nodes},
         partition_actor::PartitionActor,
-        request::{HomeReply, HomeRequest, NodeNote},
-        user_actor::Connected,
+        request::{HomeReply, HomeRequest},
+        tenure::Tenure,
     },
+    peers::message::Parcel,
 };
 use rollcall_presence::{
     Activity, Device, Holder, Intent, ManualStatus, Meta, NodeName, PartitionId, SessionId, SessionKind, Status,
@@ -43,18 +44,20 @@ impl Clock for Hands {
 }
 
 /// No node holds any socket.
-struct Nobody;
+struct Nobody(Holder);
 
 impl Nodes for Nobody {
-    fn note(&self, _: &Holder, _: NodeNote) {}
+    fn this(&self) -> &Holder {
+        &self.0
+    }
+
+    fn send(&self, _: &Holder, _: Parcel) {}
 
     fn is_live(&self, _: &Holder) -> bool {
         false
     }
 
-    fn connections_of(&self, _: &UserId) -> Vec<Connected> {
-        Vec::new()
-    }
+    fn taken_up(&self, _: PartitionId, _: &Tenure) {}
 }
 
 async fn write(home: &Arc<HomePartition>, user: &UserId, intent: Intent) {
@@ -74,7 +77,8 @@ async fn a_status_expires_at_its_time_although_the_process_stood_still_and_no_se
     let hands = Arc::new(Hands::default());
     let rules = HomeRules { visibility: Visibility::Everyone, session_ttl_ms: PAUSE_MS / 2, grace_ms: 1_000 };
     let group = cluster.partition(PartitionId(0)).clone();
-    let home = HomePartition::new(group, rules, hands.clone(), Arc::new(Nobody));
+    let nobody = Arc::new(Nobody(Holder { node: NodeName::new("n1").unwrap(), generation: 1 }));
+    let home = HomePartition::new(group, rules, hands.clone(), nobody);
     let (actor, _) = PartitionActor::spawn(None, PartitionActor, home.clone()).await.unwrap();
 
     let alice = UserId::new("alice").unwrap();

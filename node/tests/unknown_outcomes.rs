@@ -1,7 +1,6 @@
 //! A connection of which nobody knows whether it opened: what it may have got to hold ends after its grace, and nothing else.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use ractor::Actor;
 use rollcall_api::service::{
     ConnectRequest, Connection, HistoryQuery, NewSession, PresenceService, ServiceError, Welcome,
 };
@@ -11,17 +10,12 @@ use rollcall_cluster::{
 };
 use rollcall_config::Settings;
 use rollcall_node::{
+    admin::OnlyNode,
+    assembly::{Assembled, Parts},
     clock::{Clock, SystemClock},
-    home::{
-        fanout::Fanout,
-        partition::{HomePartition, HomeRules},
-        partition_actor::{PartitionActor, PartitionMsg},
-    },
-    homes::{Homes, NoPeers},
-    local_nodes::LocalNodes,
-    node::Node,
+    home::{fanout::Fanout, group::Group},
+    peers::Alone,
     service::NodeService,
-    sockets::{Sockets, registry::ConnectionLimits},
     status::ClusterView,
 };
 use rollcall_presence::{
@@ -99,7 +93,7 @@ impl Observer for Counted {
 struct Stage {
     service: NodeService,
     cluster: Arc<Cluster>,
-    actor: ractor::ActorRef<PartitionMsg>,
+    assembled: Assembled,
     stall: Arc<Stall>,
     applied: watch::Sender<u64>,
     alice: UserId,
@@ -120,21 +114,26 @@ impl Stage {
         let counted = Arc::new(Counted { fanout: fanout.clone(), applied: applied.clone() });
         let cluster = Cluster::start_within(options, counted, surroundings).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let holder = Holder { node: name, generation: 1 };
-        let sockets = Sockets::new(holder, ConnectionLimits { node: 100, user: 10 });
-        let rules = HomeRules { visibility: Visibility::Everyone, session_ttl_ms: 90_000, grace_ms: GRACE_MS };
-        let nodes = Arc::new(LocalNodes::new(sockets.clone()));
-        let home = HomePartition::new(cluster.partition(PartitionId(0)).clone(), rules, clock.clone(), nodes);
-        let (actor, _) = PartitionActor::spawn(None, PartitionActor, home.clone()).await.unwrap();
-        fanout.begin(vec![home.clone()]);
+        let holder = Holder { node: name.clone(), generation: 1 };
         let mut settings = Settings::default();
+        settings.presence.visibility = Visibility::Everyone;
         settings.presence.grace_ms = GRACE_MS;
-        let homes = Homes::new(vec![home], Arc::new(NoPeers));
-        let node = Node { clock, presence: settings.presence, limits: settings.limits, homes, sockets };
-        let view = ClusterView::new(cluster.clone(), 1, "-".into(), "-".into());
-        let service = NodeService::new(Arc::new(node), view);
+        let groups = vec![cluster.partition(PartitionId(0)).clone() as Arc<dyn Group>];
+        let parts = Parts {
+            holder,
+            groups,
+            fanout,
+            lane: Arc::default(),
+            links: Arc::new(Alone::default()),
+            clock,
+            presence: settings.presence,
+            limits: settings.limits,
+        };
+        let assembled = Assembled::new(parts).await.unwrap();
+        let view = ClusterView::new(cluster.identity().cluster_id.clone(), "-".into(), "-".into());
+        let service = NodeService::new(assembled.node.clone(), view, Arc::new(OnlyNode(name)));
         let alice = UserId::new("alice").unwrap();
-        let stage = Self { service, cluster, actor, stall, applied, alice, _folder: folder };
+        let stage = Self { service, cluster, assembled, stall, applied, alice, _folder: folder };
         stage.is_home().await;
         stage
     }
@@ -183,7 +182,7 @@ impl Stage {
     }
 
     async fn end(self) {
-        self.actor.stop(None);
+        self.assembled.stop();
         self.cluster.stop().await;
     }
 }

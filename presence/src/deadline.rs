@@ -39,6 +39,12 @@ impl<K: Ord + Clone> Deadlines<K> {
         }
     }
 
+    /// Whether `key` has a deadline.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// Takes what is due at `now`, at most `most` keys; the rest stays due. A tick over a second late first moves every
     /// deadline by its delay.
     pub fn tick(&mut self, now: u64, most: usize) -> Vec<K> {

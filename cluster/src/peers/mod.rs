@@ -76,6 +76,11 @@ pub enum JoinFailure {
 
 /// The links to other nodes, from this one's side.
 pub trait PeerLink: Send + Sync + 'static {
+    /// Whether the link to `peer` leads to the node of this identity in Raft, as its handshake proved; `false` without a link.
+    /// A node that was wiped and came back under its name is somebody else: what was meant for the one before must not
+    /// reach it, so what was queued for a link never goes out over a later one.
+    fn reaches(&self, peer: &NodeName, raft_id: u64) -> bool;
+
     /// Asks the group of `partition` on `peer`.
     fn ask<'a>(
         &'a self,
@@ -190,6 +195,10 @@ fn nobody<T: Send + 'static>(peer: &NodeName) -> BoxFuture<'static, Result<T, Li
 }
 
 impl PeerLink for NoPeers {
+    fn reaches(&self, _: &NodeName, _: u64) -> bool {
+        false
+    }
+
     fn ask<'a>(&'a self, peer: &'a NodeName, _: PartitionId, _: Ask) -> BoxFuture<'a, Result<Told, LinkError>> {
         nobody(peer)
     }

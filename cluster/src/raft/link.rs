@@ -59,8 +59,8 @@ impl GroupLinks {
 impl RaftNetworkFactory<TypeConfig> for GroupLinks {
     type Network = MemberLink;
 
-    async fn new_client(&mut self, _target: u64, node: &Member) -> MemberLink {
-        MemberLink { partition: self.partition, peer: node.name.clone(), link: Arc::clone(&self.link) }
+    async fn new_client(&mut self, target: u64, node: &Member) -> MemberLink {
+        MemberLink { partition: self.partition, peer: node.name.clone(), raft_id: target, link: Arc::clone(&self.link) }
     }
 }
 
@@ -68,6 +68,7 @@ impl RaftNetworkFactory<TypeConfig> for GroupLinks {
 pub(crate) struct MemberLink {
     partition: PartitionId,
     peer: NodeName,
+    raft_id: u64,
     link: Arc<dyn PeerLink>,
 }
 
@@ -76,7 +77,16 @@ fn unreachable(text: impl std::fmt::Display) -> Unreachable<TypeConfig> {
 }
 
 impl MemberLink {
+    /// A node that was wiped and came back under its name is not the member meant: it must not answer for that one.
+    fn check(&self) -> Result<(), Unreachable<TypeConfig>> {
+        match self.link.reaches(&self.peer, self.raft_id) {
+            true => Ok(()),
+            false => Err(unreachable(format_args!("there is no link to {} of this identity", self.peer))),
+        }
+    }
+
     async fn ask(&self, ask: Ask, option: &RPCOption) -> Result<Told, RPCError<TypeConfig>> {
+        self.check().map_err(RPCError::Unreachable)?;
         let asked = self.link.ask(&self.peer, self.partition, ask);
         match tokio::time::timeout(option.soft_ttl(), asked).await {
             Ok(Ok(told)) => Ok(told),
@@ -133,6 +143,7 @@ impl RaftNetworkV2<TypeConfig> for MemberLink {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        self.check().map_err(StreamingError::Unreachable)?;
         // A snapshot takes as long as it takes; the link breaks off when the peer falls silent.
         tokio::select! {
             sent = self.link.send_snapshot(&self.peer, self.partition, vote, snapshot) => {

@@ -4,6 +4,7 @@
 //! durable on return, and that no entry leaves memory before it can be read from disk.
 
 use super::{
+    tether::Tether,
     types::{LogId, RaftEntry, TypeConfig, Vote},
     wire::{self, StoredLogId, StoredVote},
 };
@@ -181,13 +182,14 @@ pub(crate) fn open_entry(sealed: &[u8]) -> Result<RaftEntry, String> {
 pub(crate) struct LogStore {
     pub(super) cell: Arc<LogCell>,
     writer: Arc<Writer>,
+    _tether: Tether,
 }
 
 impl LogStore {
     /// Writes the log of `cell` with `writer`.
     #[must_use]
-    pub(crate) fn new(cell: Arc<LogCell>, writer: Arc<Writer>) -> Self {
-        Self { cell, writer }
+    pub(crate) fn new(cell: Arc<LogCell>, writer: Arc<Writer>, tether: Tether) -> Self {
+        Self { cell, writer, _tether: tether }
     }
 
     /// Up to where entries are on disk.

@@ -5,13 +5,15 @@
 
 use super::{
     log::LogCell,
-    types::{LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig},
+    tether::Tether,
+    types::{LogId, Proposal, Reply, SnapshotMeta, StoredMembership, TypeConfig},
     wire::{StoredLogId, StoredMembers},
 };
 use crate::{
     observer::Observer,
     state::{
-        cell::{StateCell, Step},
+        cell::{State, StateCell, Step},
+        placed::{Placed, place, placement},
         step::apply_entry,
         stream::{Chunk, Received, SnapshotStream},
     },
@@ -28,8 +30,17 @@ use openraft::{
     entry::RaftEntry as _,
     storage::{EntryResponder, RaftStateMachine},
 };
+use rollcall_presence::{Outcome, Placement};
 use std::{io, sync::Arc};
+use tokio::sync::watch;
 
+/// What applying an entry did.
+enum Effect {
+    Presence(Vec<Arc<Outcome>>),
+    Placement(Placed),
+}
+
+type Payload = openraft::type_config::alias::EntryPayloadOf<TypeConfig>;
 type StreamedSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotStream>;
 
 /// The state machine of one group.
@@ -38,19 +49,48 @@ pub(crate) struct Machine {
     state: Arc<StateCell>,
     log: Arc<LogCell>,
     writer: Arc<Writer>,
-    observer: Arc<dyn Observer>,
+    audience: Audience,
+    _tether: Tether,
+}
+
+/// Who is told of what was applied.
+#[derive(Clone)]
+pub(crate) enum Audience {
+    /// Of a partition: the program.
+    Observer(Arc<dyn Observer>),
+    /// Of the placement group: whoever follows the placement.
+    Placement(watch::Sender<Arc<Placement>>),
+}
+
+impl Audience {
+    /// The state is another one altogether: what was told before is not what is there.
+    fn anew(&self, state: &StateCell) -> io::Result<()> {
+        if let Self::Placement(told) = self {
+            let placement = Arc::new(state.with_rows(placement)?);
+            told.send_if_modified(|known| {
+                let differs = **known != *placement;
+                *known = placement;
+                differs
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Machine {
-    /// Applies to `state`, and tells `observer`.
-    #[must_use]
+    /// Applies to `state`, and tells `audience`; whoever follows the placement hears it now, as it was applied so far.
+    ///
+    /// # Errors
+    /// When the placement cannot be read.
     pub(crate) fn new(
         state: Arc<StateCell>,
         log: Arc<LogCell>,
         writer: Arc<Writer>,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        Self { state, log, writer, observer }
+        audience: Audience,
+        tether: Tether,
+    ) -> io::Result<Self> {
+        audience.anew(&state)?;
+        Ok(Self { state, log, writer, audience, _tether: tether })
     }
 
     async fn apply_one(&self, entry: super::types::RaftEntry) -> io::Result<Reply> {
@@ -61,15 +101,37 @@ impl Machine {
                 .map(|membership| StoredMembers::from(&StoredMembership::new(Some(entry.log_id), membership))),
             _ => None,
         };
-        let (outcomes, step) = self.state.step(id, members, |state| match &entry.payload {
-            EntryPayload::Normal(proposal) => apply_entry(state, id.term, &proposal.0),
-            _ => Ok(Vec::new()),
-        })?;
+        let (done, step) = self.state.step(id, members, |state| self.carry_out(state, id.term, &entry.payload))?;
         self.store(step).await;
         self.log.applied(id.index);
-        self.observer.applied(self.state.partition(), id.term, &outcomes);
+        let mut reply = Reply::default();
+        match done {
+            Effect::Presence(outcomes) => reply.outcomes = outcomes,
+            Effect::Placement((done, changed)) => {
+                if let (Audience::Placement(told), Some(changed)) = (&self.audience, changed) {
+                    told.send_replace(changed);
+                }
+                reply.placement = Some(done);
+            }
+        }
+        if let Audience::Observer(observer) = &self.audience {
+            observer.applied(self.state.partition(), id.term, &reply.outcomes);
+        }
         self.state.applied_in(id.term);
-        Ok(Reply { outcomes })
+        Ok(reply)
+    }
+
+    /// A proposal that belongs to the other kind of group does nothing, on every replica alike.
+    fn carry_out(&self, state: &mut State, term: u64, payload: &Payload) -> io::Result<Effect> {
+        match (payload, &self.audience) {
+            (EntryPayload::Normal(Proposal::Presence(entry)), Audience::Observer(_)) => {
+                apply_entry(state, term, entry).map(Effect::Presence)
+            }
+            (EntryPayload::Normal(Proposal::Placement(command)), Audience::Placement(_)) => {
+                Ok(Effect::Placement(place(state, command)?))
+            }
+            _ => Ok(Effect::Presence(Vec::new())),
+        }
     }
 
     async fn store(&self, step: Step) {
@@ -154,6 +216,7 @@ impl Machine {
         wait.await.map_err(|_| writer_ended())?;
         self.log.applied(header.applied.map_or(0, |id| id.index));
         self.state.switch(header);
+        self.audience.anew(&self.state)?;
         let (from, to) = range(old.epoch);
         self.writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
         Ok(())

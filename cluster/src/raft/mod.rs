@@ -6,6 +6,7 @@ pub(crate) mod machine;
 pub(crate) mod runtime;
 #[cfg(test)]
 mod suite;
+pub(crate) mod tether;
 #[cfg(test)]
 mod trials;
 pub(crate) mod types;

@@ -2,7 +2,8 @@
 
 use super::{
     log::{LogCell, LogStore},
-    machine::Machine,
+    machine::{Audience, Machine},
+    tether::tie,
     types::TypeConfig,
 };
 use crate::{
@@ -54,8 +55,10 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Guard> for Stores {
         let partition = PartitionId(3);
         let log = LogCell::new(partition, Arc::clone(&disk), &LogLedger::default(), 0);
         let state = StateCell::new(partition, Arc::clone(&disk), StateHeader::default());
-        let store = LogStore::new(Arc::clone(&log), Arc::clone(&writer));
-        let machine = Machine::new(state, log, Arc::clone(&writer), Arc::new(Nobody));
+        let (tether, _) = tie();
+        let store = LogStore::new(Arc::clone(&log), Arc::clone(&writer), tether.clone());
+        let audience = Audience::Observer(Arc::new(Nobody));
+        let machine = Machine::new(state, log, Arc::clone(&writer), audience, tether).unwrap();
         Ok((Guard { writer, disk, _dir: dir }, store, machine))
     }
 }

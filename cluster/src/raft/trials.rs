@@ -2,7 +2,8 @@
 
 use super::{
     log::{LogCell, LogStore},
-    machine::Machine,
+    machine::{Audience, Machine},
+    tether::tie,
     types::{LogId, Proposal, RaftEntry, TypeConfig},
     wire::StoredLogId,
 };
@@ -15,7 +16,6 @@ use crate::{
     store::{
         checks,
         disk::{Disk, SledDisk},
-        ledger::StateHeader,
         opening::{self, Expected, Opened},
         work::{BulkWork, LogWork},
         writer::Writer,
@@ -79,8 +79,12 @@ impl Trial {
         }
         let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger, log_bytes.get(&PARTITION).copied().unwrap_or(0));
         let state = StateCell::new(PARTITION, Arc::clone(&disk), states.get(&PARTITION).cloned().unwrap_or_default());
-        let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&writer), Arc::new(Nobody));
-        Self { disk, writer: Arc::clone(&writer), state, log: LogStore::new(log, writer), machine, _lock: lock }
+        let (tether, _) = tie();
+        let audience = Audience::Observer(Arc::new(Nobody));
+        let machine =
+            Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&writer), audience, tether.clone()).unwrap();
+        let log = LogStore::new(log, Arc::clone(&writer), tether);
+        Self { disk, writer, state, log, machine, _lock: lock }
     }
 
     async fn append(&mut self, entries: Vec<RaftEntry>) {
@@ -111,7 +115,7 @@ fn entry(index: u64, user: u64, intent: Intent) -> RaftEntry {
     let user = UserId::new(&format!("user{user}")).unwrap();
     let commands = vec![Command { user, term: 1, at: index, key: None, intent }];
     let entry = Entry { rules: RULES_VERSION, policy: Policy::default(), commands };
-    RaftEntry::new(id(index), EntryPayload::Normal(Proposal(Arc::new(entry))))
+    RaftEntry::new(id(index), EntryPayload::Normal(Proposal::Presence(Arc::new(entry))))
 }
 
 fn status(index: u64, user: u64) -> RaftEntry {
@@ -377,10 +381,10 @@ async fn a_log_knows_after_a_restart_how_much_was_appended_since_the_last_snapsh
 }
 
 #[test]
-fn a_header_of_nothing_is_the_default() {
+fn nothing_is_found_in_a_new_directory() {
     let dir = tempfile::tempdir().unwrap();
     let opened = opened(dir.path());
-    assert_eq!(opened.states.get(&PARTITION), Some(&StateHeader::default()));
-    assert!(opened.identity.is_none() && opened.leftovers.is_empty());
+    assert!(opened.states.is_empty() && opened.identity.is_none());
+    assert!(opened.leftovers.is_empty() && opened.dropped.is_empty());
     opened.disk.close();
 }

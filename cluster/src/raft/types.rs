@@ -5,7 +5,7 @@
 
 use super::runtime::GridRuntime;
 use openraft::{impls::leader_id_std, type_config::alias};
-use rollcall_presence::{Entry, NodeName, Outcome};
+use rollcall_presence::{Applied, Entry, NodeName, Outcome, PlacementCommand, PlacementRefusal};
 use std::{fmt, sync::Arc};
 
 openraft::declare_raft_types!(
@@ -21,19 +21,29 @@ openraft::declare_raft_types!(
 
 /// What a log entry holds of ours; cheap to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal(pub Arc<Entry>);
+pub enum Proposal {
+    /// Of a partition: what happened to its users.
+    Presence(Arc<Entry>),
+    /// Of the placement group.
+    Placement(Arc<PlacementCommand>),
+}
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} commands", self.0.commands.len())
+        match self {
+            Self::Presence(entry) => write!(f, "{} commands", entry.commands.len()),
+            Self::Placement(_) => write!(f, "a placement command"),
+        }
     }
 }
 
-/// What applying an entry answers: an outcome for each of its commands, in their order.
+/// What applying an entry answers.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// The outcomes.
+    /// An outcome for each of the entry's commands, in their order.
     pub outcomes: Vec<Arc<Outcome>>,
+    /// What the placement command did, if it was one.
+    pub placement: Option<Result<Applied, PlacementRefusal>>,
 }
 
 /// A node as a member of groups.

@@ -5,7 +5,7 @@
 use super::types::{CommittedLeader, LogId, Member, Membership, Proposal, RaftEntry, StoredMembership, Vote};
 use bincode::{Decode, Encode};
 use openraft::{EntryPayload, entry::RaftEntry as _};
-use rollcall_presence::{Entry, NodeName, codec};
+use rollcall_presence::{Entry, NodeName, PlacementCommand, codec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -101,6 +101,7 @@ enum StoredPayload {
     Blank,
     Commands(Arc<Entry>),
     Members(StoredMembers),
+    Placement(Arc<PlacementCommand>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -114,7 +115,8 @@ struct StoredEntry {
 pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     let payload = match &entry.payload {
         EntryPayload::Blank => StoredPayload::Blank,
-        EntryPayload::Normal(proposal) => StoredPayload::Commands(Arc::clone(&proposal.0)),
+        EntryPayload::Normal(Proposal::Presence(entry)) => StoredPayload::Commands(Arc::clone(entry)),
+        EntryPayload::Normal(Proposal::Placement(command)) => StoredPayload::Placement(Arc::clone(command)),
         EntryPayload::Membership(membership) => StoredPayload::Members(StoredMembers::of(None, membership)),
     };
     codec::encode(&StoredEntry { id: entry.log_id.into(), payload })
@@ -128,7 +130,8 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<RaftEntry, codec::CodecError>
     let stored: StoredEntry = codec::decode(bytes)?;
     let payload = match stored.payload {
         StoredPayload::Blank => EntryPayload::Blank,
-        StoredPayload::Commands(entry) => EntryPayload::Normal(Proposal(entry)),
+        StoredPayload::Commands(entry) => EntryPayload::Normal(Proposal::Presence(entry)),
+        StoredPayload::Placement(command) => EntryPayload::Normal(Proposal::Placement(command)),
         StoredPayload::Members(members) => {
             EntryPayload::Membership(members.membership().ok_or(codec::CodecError::Malformed)?)
         }
@@ -156,9 +159,12 @@ mod tests {
         let command =
             Command { user: UserId::new("al").unwrap(), term: 2, at: 5, key: None, intent: Intent::ClearStatus };
         let entry = Entry { rules: 1, policy: Policy::default(), commands: vec![command] };
-        let normal = RaftEntry::new(log_id(2, 1), EntryPayload::Normal(Proposal(Arc::new(entry))));
+        let normal = RaftEntry::new(log_id(2, 1), EntryPayload::Normal(Proposal::Presence(Arc::new(entry))));
         assert_eq!(encode_entry(&normal)[..3], [2, 1, 1]);
-        for entry in [blank, members, normal] {
+        let drain = PlacementCommand::Drain { name: NodeName::new("n1").unwrap() };
+        let placement = RaftEntry::new(log_id(2, 9), EntryPayload::Normal(Proposal::Placement(Arc::new(drain))));
+        assert_eq!(encode_entry(&placement), [2, 9, 3, 4, 2, b'n', b'1']);
+        for entry in [blank, members, normal, placement] {
             assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 mod merge;
 pub(crate) mod pieces;
+pub(crate) mod placed;
 pub(crate) mod read_error;
 pub(crate) mod rows;
 pub(crate) mod step;

@@ -1,6 +1,6 @@
 //! Why something cannot be read of a state.
 
-use crate::store::envelope::EnvelopeError;
+use crate::{partition::NotHeld, store::envelope::EnvelopeError};
 use rollcall_presence::{PartitionId, codec};
 use std::io;
 use thiserror::Error;
@@ -11,6 +11,9 @@ pub enum ReadError {
     /// The disk failed.
     #[error("the store cannot be read: {0}")]
     Disk(#[from] io::Error),
+    /// No replica is kept here, or not any more.
+    #[error(transparent)]
+    NotHeld(#[from] NotHeld),
     /// The envelope is not right.
     #[error("a row of partition {partition} is damaged: {why}; take this node out and let it join again as a new one")]
     Damaged {

@@ -10,7 +10,10 @@ use super::{
     ledger::{Described, Digest, LedgerError, LogLedger, StateHeader, StoredIdentity},
     opening::{Expected, StartError},
 };
-use crate::raft::{log::open_entry, wire::StoredLogId};
+use crate::{
+    placement_group::{PLACEMENT, name_of},
+    raft::{log::open_entry, wire::StoredLogId},
+};
 use rollcall_presence::PartitionId;
 use std::{collections::BTreeMap, io};
 
@@ -87,6 +90,8 @@ pub(crate) struct Groups {
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of states that were never switched to, or no longer used.
     pub leftovers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Rows of replicas that nothing describes any more: they were being dropped.
+    pub dropped: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Reads and checks every group.
@@ -99,8 +104,12 @@ pub(crate) fn read_groups(
     partitions: u16,
 ) -> Result<Groups, Refusal> {
     let mut groups = Groups::default();
-    for partition in (0..partitions).map(PartitionId) {
-        let what = |part: &str| format!("the {part} of partition {partition}");
+    for partition in (0..partitions).map(PartitionId).chain([PLACEMENT]) {
+        if !is_held(rows, partition) {
+            groups.dropped.extend(rows_left(disk, partition)?);
+            continue;
+        }
+        let what = |part: &str| format!("the {part} of {}", name_of(partition));
         let log = match rows.get(&key::log_ledger(partition)) {
             Some(sealed) => LogLedger::opened(sealed).map_err(|e| described(&what("log"), &e))?,
             None => LogLedger::default(),
@@ -127,6 +136,22 @@ pub(crate) fn read_groups(
         groups.states.insert(partition, state);
     }
     Ok(groups)
+}
+
+/// Whether anything says that a replica is kept here.
+fn is_held(rows: &BTreeMap<Vec<u8>, Vec<u8>>, partition: PartitionId) -> bool {
+    rows.contains_key(&key::log_ledger(partition)) || rows.contains_key(&key::state_header(partition))
+}
+
+/// The ranges of a partition in which there are rows.
+fn rows_left(disk: &dyn Disk, partition: PartitionId) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut left = Vec::new();
+    for (from, to) in [key::log_range(partition), key::state_range(partition)] {
+        if disk.scan(&from, &to).next().transpose()?.is_some() {
+            left.push((from, to));
+        }
+    }
+    Ok(left)
 }
 
 /// Reads a group's log: whole, in order, and what its ledger says; answers how many bytes it has.

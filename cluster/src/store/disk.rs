@@ -3,6 +3,7 @@
 //! [`SledDisk`] is sled with the two things it lacks: a sync that survives a power cut (`sync_data` on an own handle), and
 //! panics turned into errors. Another [`Disk`] may stand in where power is cut on purpose.
 
+use crate::limits::ROUND_BULK_MAX_BYTES;
 use std::{
     fs::File,
     io,
@@ -254,4 +255,27 @@ impl DoubleEndedIterator for GuardedScan {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(DoubleEndedIterator::next_back)
     }
+}
+/// Removes rows of `from..to` up to a round's bulk; returns the first that is left.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) fn remove(
+    disk: &dyn Disk,
+    batch: &mut Batch,
+    from: &[u8],
+    to: &[u8],
+    mut removed: impl FnMut(&[u8], &[u8]),
+) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = 0;
+    for row in disk.scan(from, to) {
+        let (key, value) = row?;
+        if bytes >= ROUND_BULK_MAX_BYTES {
+            return Ok(Some(key.to_vec()));
+        }
+        bytes += key.len() + value.len();
+        removed(&key, &value);
+        batch.set(key.to_vec(), None);
+    }
+    Ok(None)
 }

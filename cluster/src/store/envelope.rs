@@ -31,6 +31,10 @@ pub(crate) enum Kind {
     SnapshotChunk = 8,
     /// A slot of the watermark file.
     Watermark = 7,
+    /// A question about the cluster itself, as it travels.
+    Question = 9,
+    /// Its answer.
+    Answer = 10,
 }
 
 /// Why bytes are not the envelope asked for. Nothing was touched.

@@ -48,6 +48,14 @@ pub(crate) fn log_index(key: &[u8]) -> Option<u64> {
     key.get(3..11).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes)
 }
 
+/// From the first to after the last key of a group's log.
+#[must_use]
+pub(crate) fn log_range(partition: PartitionId) -> (Vec<u8>, Vec<u8>) {
+    let [a, b] = partition.0.to_be_bytes();
+    let prefix = [TAG_LOG, a, b];
+    (prefix.to_vec(), after(&prefix))
+}
+
 /// What every key of a partition's state in `epoch` begins with: tag 1, partition 2, epoch 4.
 #[must_use]
 pub(crate) fn state_prefix(partition: PartitionId, epoch: u32) -> Vec<u8> {
@@ -84,6 +92,7 @@ pub(crate) fn after(prefix: &[u8]) -> Vec<u8> {
 
 const FAMILY_USER: u8 = 1;
 const FAMILY_LIVE: u8 = 2;
+const FAMILY_PLACEMENT: u8 = 3;
 
 /// The kinds of rows of a user. The numbers are on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +110,13 @@ pub(crate) enum Cell {
     Profile = 5,
     /// The idempotency keys.
     Keys = 6,
+}
+
+/// The placement, in the state of the placement group.
+#[must_use]
+pub(crate) fn placement() -> Vec<u8> {
+    let [a, b] = APP_MAIN.to_be_bytes();
+    vec![a, b, FAMILY_PLACEMENT]
 }
 
 /// What every row of `user` begins with, within a partition's state.
@@ -178,6 +194,8 @@ mod tests {
         assert_eq!(listed(&alice, ListKind::Blocks, &bob), [0, 0, 1, b'a', b'l', 0, 3, b'b', b'o']);
         assert_eq!(history(&alice, 7), [0, 0, 1, b'a', b'l', 0, 4, 0, 0, 0, 0, 0, 0, 0, 7]);
         assert_eq!(live(&bob), [0, 0, 2, b'b', b'o']);
+        assert_eq!(placement(), [0, 0, 3]);
+        assert_eq!(log_range(PartitionId(255)), (vec![1, 0, 255], vec![1, 1]));
         assert_eq!(log_ledger(PartitionId(1)), [0, b'l', 0, 1]);
         assert_eq!(state_header(PartitionId(1)), [0, b's', 0, 1]);
     }

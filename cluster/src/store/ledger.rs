@@ -9,7 +9,7 @@ use crate::raft::wire::{StoredLogId, StoredMembers, StoredVote};
 use bincode::{Decode, Encode};
 use rollcall_presence::{Ledger, NodeName, codec};
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use std::{collections::BTreeMap, hash::Hasher};
 use thiserror::Error;
 
 /// A sum over rows, whatever their order: adding and taking away commute.
@@ -135,6 +135,16 @@ impl Described for LogLedger {
 }
 impl Described for StateHeader {
     const KIND: Kind = Kind::StateHeader;
+}
+
+/// The digest that the rows which describe add up to.
+#[must_use]
+pub(crate) fn described_digest(described: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
+    let mut digest = Digest::default();
+    for (key, sealed) in described {
+        digest.add(key, sealed);
+    }
+    digest
 }
 
 #[cfg(test)]

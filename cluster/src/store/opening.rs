@@ -8,10 +8,10 @@ use super::{
     checks,
     disk::{Disk, OpenDisk, SledDisk},
     key,
-    ledger::{Described, RoundRow, StateHeader, StoredIdentity},
+    ledger::{Described, RoundRow, StateHeader, StoredIdentity, described_digest},
     lock::DirectoryLock,
     watermark::{Watermark, WatermarkError},
-    writer::{Position, described_digest},
+    writer::Position,
 };
 use rollcall_presence::{NodeName, PartitionId};
 use std::{
@@ -74,14 +74,74 @@ pub enum StartError {
         /// The name asked for.
         asked: NodeName,
     },
+    /// The cluster key of the node that was asked is another one.
+    #[error("the node at {address} has another cluster key; give this one the same (cluster.key_file)")]
+    WrongKey {
+        /// Who was asked.
+        address: String,
+    },
+    /// The node that was asked belongs to another cluster.
+    #[error(
+        "this node belongs to the cluster {ours}, but {address} to {theirs}; set cluster.join to nodes of its own cluster, or \
+         give it another --data-dir"
+    )]
+    WrongCluster {
+        /// Who was asked.
+        address: String,
+        /// Its cluster.
+        theirs: String,
+        /// This node's.
+        ours: String,
+    },
+    /// Another node has the name, or had it until its data was wiped.
+    #[error(
+        "the name {name} belongs to another node of the cluster at {address}, also if this is the same machine with its data \
+         wiped; remove the old member first (`rollcall remove {name}`), or choose another name (node.name)"
+    )]
+    NameInUse {
+        /// Who was asked.
+        address: String,
+        /// The name.
+        name: NodeName,
+    },
+    /// The program is too old or too new for the cluster.
+    #[error(
+        "this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run"
+    )]
+    Incompatible {
+        /// Who was asked.
+        address: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// The cluster does not let this node in for another reason.
+    #[error("the cluster at {address} does not let this node in: {why}")]
+    Refused {
+        /// Who was asked.
+        address: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody let this node in, in time.
+    #[error(
+        "no cluster was joined in {} s ({said}); check the addresses in cluster.join and that a node there runs and has a \
+         leader",
+        patience.as_secs()
+    )]
+    NeverJoined {
+        /// How long it was tried.
+        patience: std::time::Duration,
+        /// What each address said last.
+        said: String,
+    },
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),
     /// A group did not start.
-    #[error("partition {partition} did not start: {why}")]
+    #[error("{group} did not start: {why}")]
     Group {
-        /// Which.
-        partition: PartitionId,
+        /// Which: a partition, or the placement.
+        group: String,
         /// Why.
         why: String,
     },
@@ -114,6 +174,8 @@ pub(crate) struct Opened {
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of no state, left by an install that broke off.
     pub leftovers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Rows of replicas that were being dropped. They must be gone before these partitions are kept again.
+    pub dropped: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Opens `path`, or makes it. Blocks, and reads everything that is there.
@@ -173,8 +235,8 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Res
             return Err(error);
         }
     };
-    let checks::Groups { log_bytes, states, leftovers, .. } = groups;
-    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers })
+    let checks::Groups { log_bytes, states, leftovers, dropped, .. } = groups;
+    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped })
 }
 
 /// Whether an error says nothing of the database, but of what it lies on: nobody should move it away for that.

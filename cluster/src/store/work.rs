@@ -60,6 +60,8 @@ pub(crate) enum LogWork {
     /// Give up the entries up to this one, once the state is durable that far. In order with the appends: after a snapshot
     /// was installed, the next entry comes after a gap that only this explains. The rows go with the bulk.
     Purge(PartitionId, StoredLogId),
+    /// Keep no replica any more: its rows are nobody's from here on, and removed by whoever asked.
+    Forget(PartitionId, Done),
     /// Set a row that describes.
     Describe(Vec<u8>, Vec<u8>, Done),
 }
@@ -67,9 +69,11 @@ pub(crate) enum LogWork {
 impl LogWork {
     fn partition(&self) -> Option<PartitionId> {
         match self {
-            Self::Vote(p, ..) | Self::Append { partition: p, .. } | Self::Truncate(p, ..) | Self::Purge(p, _) => {
-                Some(*p)
-            }
+            Self::Vote(p, ..)
+            | Self::Append { partition: p, .. }
+            | Self::Truncate(p, ..)
+            | Self::Purge(p, _)
+            | Self::Forget(p, _) => Some(*p),
             Self::Describe(..) => None,
         }
     }
@@ -154,6 +158,19 @@ impl Queue {
     /// Adds work on a log.
     pub(crate) fn log(&self, work: LogWork) {
         self.put(|w| w.log.push_back(work));
+    }
+
+    /// Adds the end of a replica that nobody uses any more: what its state still waited for is not written.
+    pub(crate) fn forget(&self, partition: PartitionId, done: Done) {
+        self.put(|w| {
+            w.committed.remove(&partition);
+            w.state.retain(|work| work.partition != partition);
+            w.state_bytes = w.state.iter().map(|work| work.bytes).sum();
+            if w.state.is_empty() {
+                (w.state_since, w.state_wanted) = (None, false);
+            }
+            w.log.push_back(LogWork::Forget(partition, done));
+        });
     }
 
     /// Adds applied rows.
@@ -309,6 +326,7 @@ mod tests {
             LogWork::Append { partition, .. } => ('a', partition.0),
             LogWork::Truncate(p, ..) => ('t', p.0),
             LogWork::Purge(p, _) => ('p', p.0),
+            LogWork::Forget(p, _) => ('f', p.0),
             LogWork::Describe(..) => ('d', 0),
         };
         taken.log.iter().map(letter).collect()

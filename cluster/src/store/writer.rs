@@ -4,14 +4,14 @@
 //! the watermark; then the callers are answered. A failure is never tried again: it ends the process.
 
 use super::{
-    disk::{self, Batch, Disk},
+    disk::{self, Batch, Disk, remove},
     key,
-    ledger::{Described, Digest, LogLedger, RoundRow},
+    ledger::{Described, LogLedger, RoundRow},
     watermark::{Marker, Watermark},
     work::{BulkWork, Done, LogWork, Queue, SealedEntry, StateWork, Taken},
 };
 use crate::{
-    limits::{APPEND_QUEUE_MAX_BYTES, OVERLAY_MAX_BYTES, ROUND_BULK_MAX_BYTES, VALUE_MAX_BYTES},
+    limits::{APPEND_QUEUE_MAX_BYTES, OVERLAY_MAX_BYTES, VALUE_MAX_BYTES},
     raft::wire::StoredLogId,
 };
 use parking_lot::Mutex;
@@ -256,6 +256,10 @@ impl Rounds {
                 self.give_up(round, partition, upto);
                 return Ok(());
             }
+            LogWork::Forget(partition, done) => {
+                self.forget(round, partition);
+                done
+            }
             LogWork::Describe(key, sealed, done) => {
                 self.describe(&mut round.batch, key, sealed);
                 done
@@ -263,6 +267,20 @@ impl Rounds {
         };
         round.done.push(done);
         Ok(())
+    }
+
+    /// From this round on nothing says that there is a replica; rows that are left are nobody's.
+    fn forget(&mut self, round: &mut Round, partition: PartitionId) {
+        self.position.logs.remove(&partition);
+        self.position.applied.remove(&partition);
+        self.purges.remove(&partition);
+        round.touched.remove(&partition);
+        for key in [key::log_ledger(partition), key::state_header(partition)] {
+            if let Some(old) = self.position.described.remove(&key) {
+                self.position.round.digest.take(&key, &old);
+                round.batch.set(key, None);
+            }
+        }
     }
 
     fn append(&mut self, round: &mut Round, partition: PartitionId, entries: Vec<SealedEntry>) {
@@ -364,35 +382,4 @@ impl Rounds {
         }
         Ok(())
     }
-}
-
-/// Removes rows of `from..to` up to a round's bulk; returns the first that is left.
-fn remove(
-    disk: &dyn Disk,
-    batch: &mut Batch,
-    from: &[u8],
-    to: &[u8],
-    mut removed: impl FnMut(&[u8], &[u8]),
-) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = 0;
-    for row in disk.scan(from, to) {
-        let (key, value) = row?;
-        if bytes >= ROUND_BULK_MAX_BYTES {
-            return Ok(Some(key.to_vec()));
-        }
-        bytes += key.len() + value.len();
-        removed(&key, &value);
-        batch.set(key.to_vec(), None);
-    }
-    Ok(None)
-}
-
-/// The digest that the rows which describe add up to.
-#[must_use]
-pub(crate) fn described_digest(described: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
-    let mut digest = Digest::default();
-    for (key, sealed) in described {
-        digest.add(key, sealed);
-    }
-    digest
 }

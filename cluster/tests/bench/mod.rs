@@ -1,6 +1,8 @@
 //! A node of a few partitions in a directory of its own, and commands to give it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod switchboard;
+
 use rollcall_cluster::{Cluster, Observer, Options, ProposeError, Role, StartError, Surroundings};
 use rollcall_presence::{
     Activity, Command, Device, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Outcome, PartitionId,
@@ -145,16 +147,21 @@ impl Bench {
         let mut all = Vec::new();
         for id in (0..self.partitions).map(PartitionId) {
             let (ledger, live) =
-                cluster.partition(id).read(|view| (view.ledger(), view.live_users(None, 10_000).unwrap()));
+                cluster.partition(id).read(|view| (view.ledger(), view.live_users(None, 10_000).unwrap())).unwrap();
             all.push(format!("{id}: {ledger:?} {live:?}"));
         }
         for name in (0..users).map(user) {
-            all.push(cluster.partition(self.partition_of(&name)).read(|view| {
-                let record = view.record(&name).unwrap();
-                let contacts = view.list(&name, ListKind::Contacts, None, 10_000).unwrap();
-                let history = view.history(&name, 0, u64::MAX, None, 10_000).unwrap();
-                format!("{name}: {record:?} {contacts:?} {history:?} {:?}", view.profile(&name).unwrap())
-            }));
+            all.push(
+                cluster
+                    .partition(self.partition_of(&name))
+                    .read(|view| {
+                        let record = view.record(&name).unwrap();
+                        let contacts = view.list(&name, ListKind::Contacts, None, 10_000).unwrap();
+                        let history = view.history(&name, 0, u64::MAX, None, 10_000).unwrap();
+                        format!("{name}: {record:?} {contacts:?} {history:?} {:?}", view.profile(&name).unwrap())
+                    })
+                    .unwrap(),
+            );
         }
         all
     }

@@ -3,6 +3,7 @@
 //! Outcomes may come back in another order than they were applied; so what is told is read from the store as it is now.
 
 use super::{
+    connections::Connected,
     request::{HomeError, HomeReply, NodeNote},
     user_actor::{Then, UserMsg, UserState},
 };
@@ -50,11 +51,11 @@ impl UserState {
             Then::Connected { at, wanted, resumes, reply } => match answer {
                 Ok(Answer::Session(session)) => {
                     let held = (session.id.clone(), session.attachment);
-                    self.connection(&at).session = Some(held);
+                    self.partition.connections.hold(&self.user, &at, |c| c.session = Some(held));
                     self.part_older(&session.id);
                     if reply.send(Ok(HomeReply::Connected { session: Some(session), resumed: resumes })).is_err() {
                         // Nobody waits any more: the node takes it for lost, and ends what this connection holds.
-                        self.connections.retain(|c| c.at != at);
+                        self.partition.connections.remove(&self.user, &at);
                     }
                 }
                 Err(HomeError::Refused(Refusal::UnknownSession)) if resumes => {
@@ -74,18 +75,17 @@ impl UserState {
             return Ok(());
         }
         let was = self.record.setting.expires_at;
-        self.record = self.partition.group.read(|view| view.record(&self.user))?.unwrap_or_else(UserRecord::unknown);
+        self.record = self.partition.group.read(|view| view.record(&self.user))??.unwrap_or_else(UserRecord::unknown);
         self.time_sessions(&outcome.ended);
         if self.record.setting.expires_at != was {
             self.partition.time_setting(&self.user, &self.record);
         }
         self.tell_lists(outcome)?;
-        let gone = |c: &super::user_actor::Connected| {
-            outcome.deleted || c.session.as_ref().is_some_and(|(s, _)| outcome.ended.contains(s))
-        };
-        for connection in self.connections.extract_if(.., |c| gone(c)) {
+        let gone =
+            |c: &Connected| outcome.deleted || c.session.as_ref().is_some_and(|(s, _)| outcome.ended.contains(s));
+        for connection in self.partition.connections.take(&self.user, gone) {
             let number = connection.at.number;
-            self.partition.nodes.note(&connection.at.holder, NodeNote::Revoked { number });
+            self.partition.note(&connection.at.holder, NodeNote::Revoked { number });
         }
         Ok(())
     }
@@ -94,19 +94,23 @@ impl UserState {
     /// has ended. The record tells: of outcomes that raced, the older one's may come back last.
     fn part_older(&mut self, session: &SessionId) {
         let newest = self.record.session(session).map(|s| s.attachment);
-        let older = |c: &super::user_actor::Connected| {
+        let older = |c: &Connected| {
             c.session.as_ref().is_some_and(|(s, held)| s == session && newest.is_none_or(|newest| *held < newest))
         };
-        for connection in self.connections.extract_if(.., |c| older(c)) {
+        for connection in self.partition.connections.take(&self.user, older) {
             let number = connection.at.number;
             let note = if newest.is_some() { NodeNote::Replaced { number } } else { NodeNote::Revoked { number } };
-            self.partition.nodes.note(&connection.at.holder, note);
+            self.partition.note(&connection.at.holder, note);
         }
     }
 
     /// Tells the user's connections which contacts came or went, and whom the user blocks or no longer does.
     fn tell_lists(&self, outcome: &Outcome) -> Result<(), ActorProcessingErr> {
-        if outcome.rows.is_empty() || self.connections.is_empty() {
+        if outcome.rows.is_empty() {
+            return Ok(());
+        }
+        let connections = self.partition.connections.of(&self.user);
+        if connections.is_empty() {
             return Ok(());
         }
         let changed = |wanted: ListKind| -> Vec<UserId> {
@@ -128,20 +132,20 @@ impl UserState {
             };
             let contacts = with(contacts, ListKind::Contacts)?;
             Ok::<_, ReadError>((contacts, with(blocks, ListKind::Blocks)?, view.ledger().revision))
-        })?;
+        })??;
         let added: Vec<(UserId, bool)> =
             contacts.iter().filter(|(is, _, _)| *is).map(|(_, blocked, o)| (o.clone(), *blocked)).collect();
         let removed: Vec<UserId> = contacts.iter().filter(|(is, _, _)| !*is).map(|(_, _, o)| o.clone()).collect();
-        for connection in &self.connections {
+        for connection in &connections {
             let (holder, number) = (&connection.at.holder, connection.at.number);
             if connection.follows && !(added.is_empty() && removed.is_empty()) {
                 let (added, removed) = (added.clone(), removed.clone());
-                self.partition.nodes.note(holder, NodeNote::Follow { number, added, removed, revision });
+                self.partition.note(holder, NodeNote::Follow { number, added, removed, revision });
             }
             if !blocks.is_empty() {
                 let viewer = Viewer { user: self.user.clone(), service: false };
                 let subjects = blocks.iter().map(|(is, _, o)| (o.clone(), viewer_allows(o, &viewer, *is))).collect();
-                self.partition.nodes.note(holder, NodeNote::ViewerDecides { number, subjects, revision });
+                self.partition.note(holder, NodeNote::ViewerDecides { number, subjects, revision });
             }
         }
         Ok(())

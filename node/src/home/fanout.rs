@@ -5,7 +5,7 @@
 use super::{partition::HomePartition, request::NodeNote};
 use rollcall_cluster::Observer;
 use rollcall_presence::{
-    ListKind, Outcome, PartitionId, Row, UserId, Viewer,
+    Holder, ListKind, Outcome, PartitionId, Row, UserId, Viewer,
     visibility::{Visibility, subject_allows},
 };
 use std::sync::{Arc, OnceLock};
@@ -27,25 +27,39 @@ impl Observer for Fanout {
     fn applied(&self, partition: PartitionId, _term: u64, outcomes: &[Arc<Outcome>]) {
         let Some(home) = self.partitions.get().and_then(|all| all.get(usize::from(partition.0))) else { return };
         tracing::trace!(target: "rollcall::path", hop = "commit and apply");
-        for outcome in outcomes {
-            home.publish(outcome);
-        }
+        home.publish(outcomes);
     }
 }
 
 impl HomePartition {
-    /// Tells the nodes that watch the outcome's user what changed for them.
-    fn publish(&self, outcome: &Outcome) {
-        if outcome.presence.is_none() && outcome.rows.is_empty() && !outcome.deleted {
-            return;
+    /// Tells the nodes that watch the outcomes' users what changed for them: one parcel a node and entry.
+    fn publish(&self, outcomes: &[Arc<Outcome>]) {
+        let mut parcels: Vec<(Holder, Vec<NodeNote>)> = Vec::new();
+        for outcome in outcomes {
+            if outcome.presence.is_none() && outcome.rows.is_empty() && !outcome.deleted {
+                continue;
+            }
+            let nodes = self.watching.nodes(&outcome.user);
+            if nodes.is_empty() {
+                continue;
+            }
+            tracing::trace!(target: "rollcall::path", hop = "fan-out");
+            let notes = self.notes(outcome);
+            for node in nodes {
+                match parcels.iter_mut().find(|(of, _)| *of == node) {
+                    Some((_, held)) => held.extend(notes.iter().cloned()),
+                    None => parcels.push((node, notes.clone())),
+                }
+            }
         }
-        let nodes = self.watching.nodes(&outcome.user);
-        if nodes.is_empty() {
-            return;
+        for (node, notes) in parcels {
+            self.parcel(&node, notes);
         }
-        tracing::trace!(target: "rollcall::path", hop = "fan-out");
-        let revision = outcome.revision;
-        let subject = &outcome.user;
+    }
+
+    /// What an outcome means for those who watch its user.
+    fn notes(&self, outcome: &Outcome) -> Vec<NodeNote> {
+        let (subject, revision) = (&outcome.user, outcome.revision);
         let mut notes = Vec::new();
         if outcome.deleted {
             let allowed = self.rules.visibility == Visibility::Everyone;
@@ -58,11 +72,7 @@ impl HomePartition {
         if let Some(presence) = &outcome.presence {
             notes.push(NodeNote::Presence { presence: presence.clone(), revision });
         }
-        for node in &nodes {
-            for note in &notes {
-                self.nodes.note(node, note.clone());
-            }
-        }
+        notes
     }
 
     /// Whether those whose place on the user's lists changed may see the user now.
@@ -75,7 +85,7 @@ impl HomePartition {
         if changed.is_empty() {
             return Vec::new();
         }
-        self.group.read(|view| {
+        let read = self.group.read(|view| {
             let on = |list, other| view.added_at(&outcome.user, list, other);
             changed
                 .into_iter()
@@ -88,6 +98,7 @@ impl HomePartition {
                     (other.clone(), allowed)
                 })
                 .collect()
-        })
+        });
+        read.unwrap_or_default() // a replica that is gone publishes nothing
     }
 }

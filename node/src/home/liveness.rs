@@ -10,14 +10,6 @@ use super::{
 use ractor::{ActorProcessingErr, ActorRef};
 use rollcall_presence::{EndCause, Intent, Session, SessionId, SessionKind, UnixMs};
 
-/// The last sign of life of a session.
-#[derive(Debug)]
-pub(super) struct Heard {
-    session: SessionId,
-    own_ms: u64,
-    unix_ms: UnixMs,
-}
-
 impl UserState {
     pub(super) fn due(&mut self, myself: &ActorRef<UserMsg>, due: Due) -> Result<(), ActorProcessingErr> {
         let intent = match &due {
@@ -39,12 +31,14 @@ impl UserState {
     /// The end of a session that fell silent; otherwise its timer is set again, if it needs one.
     fn silent(&mut self, id: &SessionId) -> Option<Intent> {
         let session = self.record.session(id)?.clone();
-        let heard = self.heard.iter().find(|h| h.session == *id);
-        let heard_at = heard.map_or(session.heard_at, |h| h.unix_ms.max(session.heard_at));
+        let heard = self.partition.last_heard.lock().get(id).cloned();
+        let heard_at = heard.as_ref().map_or(session.heard_at, |h| h.unix_ms.max(session.heard_at));
+        let mut cause = EndCause::Expired;
         if session.kind == SessionKind::WebSocket {
-            // Timed here only when its node was gone; resumed meanwhile, its new node judges it.
-            if session.held_by.as_ref().is_some_and(|c| self.partition.nodes.is_live(&c.holder)) {
-                return None;
+            // Timed here only when its connection was gone with nobody to end it; resumed meanwhile, its new node judges it.
+            match self.partition.gone(&self.user, &session) {
+                Some(gone) => cause = gone,
+                None => return None,
             }
         } else if let Some(heard) = heard {
             let now = self.partition.clock.monotonic_ms();
@@ -57,7 +51,7 @@ impl UserState {
             }
         }
         let attachment = (session.kind == SessionKind::WebSocket).then_some(session.attachment);
-        Some(Intent::EndSession { session: session.id, attachment, cause: EndCause::Expired, heard_at })
+        Some(Intent::EndSession { session: session.id, attachment, cause, heard_at })
     }
 
     /// A sign of life of `session`, now or when told.
@@ -67,13 +61,7 @@ impl UserState {
         }
         let own_ms = self.partition.deadlines.lock().own_time(self.partition.clock.monotonic_ms());
         let unix_ms = at.unwrap_or_else(|| self.partition.clock.unix_ms());
-        match self.heard.iter_mut().find(|h| h.session == *session) {
-            Some(heard) => {
-                heard.own_ms = own_ms;
-                heard.unix_ms = heard.unix_ms.max(unix_ms);
-            }
-            None => self.heard.push(Heard { session: session.clone(), own_ms, unix_ms }),
-        }
+        self.partition.last_heard.lock().hear(&self.user, session, own_ms, unix_ms);
     }
 
     /// Sets the timer of a session that is timed here, from now.
@@ -83,20 +71,21 @@ impl UserState {
 
     pub(super) fn sessions(&self) -> Vec<(Session, UnixMs)> {
         let last = |s: &Session| {
-            let heard = self.heard.iter().find(|h| h.session == s.id);
-            heard.map_or(s.heard_at, |h| h.unix_ms.max(s.heard_at))
+            let table = self.partition.last_heard.lock();
+            table.get(&s.id).map_or(s.heard_at, |h| h.unix_ms.max(s.heard_at))
         };
         self.record.sessions.iter().map(|s| (s.clone(), last(s))).collect()
     }
 
     /// Brings timers and signs of life in line with the record, which has just changed.
     pub(super) fn time_sessions(&mut self, ended: &[SessionId]) {
-        self.heard.retain(|h| !ended.contains(&h.session));
         for session in ended {
+            self.partition.last_heard.lock().forget(session);
             self.partition.deadlines.lock().clear(&(self.user.clone(), Due::Session(session.clone())));
         }
         for session in self.record.sessions.clone() {
-            if !self.heard.iter().any(|h| h.session == session.id) {
+            let heard = self.partition.last_heard.lock().get(&session.id).is_some();
+            if !heard {
                 self.hear(&session.id, Some(session.heard_at));
                 self.time_session(&session);
             }

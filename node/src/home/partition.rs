@@ -3,18 +3,24 @@
 //! Everything here is soft state beside the Raft group; it is dropped when leadership goes and rebuilt when it comes.
 
 use super::{
+    connections::Connections,
+    group::Group,
+    last_heard::LastHeardTable,
+    parcels::Taking,
     partition_actor::PartitionMsg,
-    request::{HomeError, HomeReply, HomeRequest, NodeNote},
-    user_actor::{Connected, Reply, Start, UserActor, UserMsg},
+    request::{HomeError, HomeReply, HomeRequest},
+    tenure::Tenure,
+    user_actor::{Reply, Start, UserActor, UserMsg},
     watching::Watching,
 };
 use crate::{
     bounds::{DUE_AGAIN_MS, HOME_DEADLINE_MS, TICK_MS, USER_MAILBOX_MAX},
     clock::Clock,
+    peers::message::Parcel,
 };
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorRuntime};
-use rollcall_cluster::{Partition, Role};
+use rollcall_cluster::Role;
 use rollcall_presence::{Holder, Outcome, PartitionId, SessionId, UserId, Visibility, deadline::Deadlines};
 use std::{
     collections::HashMap,
@@ -39,12 +45,14 @@ pub struct HomeRules {
 
 /// The nodes that hold sockets, as a home sees them.
 pub trait Nodes: Send + Sync + 'static {
-    /// Tells `holder` something, in order.
-    fn note(&self, holder: &Holder, note: NodeNote);
+    /// This node.
+    fn this(&self) -> &Holder;
+    /// Sends `holder` a parcel, in order; lost if there is no way to it.
+    fn send(&self, holder: &Holder, parcel: Parcel);
     /// Whether `holder` is a live node of the cluster.
     fn is_live(&self, holder: &Holder) -> bool;
-    /// The connections of `user` that live nodes know of.
-    fn connections_of(&self, user: &UserId) -> Vec<Connected>;
+    /// Tells every live node that this one is the home of `partition` from now on.
+    fn taken_up(&self, partition: PartitionId, tenure: &Tenure);
 }
 
 /// What comes due for a user.
@@ -63,11 +71,14 @@ struct UserEntry {
 
 /// A partition at its home.
 pub struct HomePartition {
-    pub(super) group: Arc<Partition>,
+    pub(super) group: Arc<dyn Group>,
     pub(super) rules: HomeRules,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) nodes: Arc<dyn Nodes>,
     pub(super) watching: Watching,
+    pub(super) connections: Connections,
+    pub(super) taking: Mutex<Taking>,
+    pub(super) last_heard: Mutex<LastHeardTable>,
     pub(super) deadlines: Mutex<Deadlines<(UserId, Due)>>,
     /// When settings expire, by the wall clock that the contract tells them in: a pause does not move them.
     pub(super) expiries: Mutex<Deadlines<UserId>>,
@@ -79,7 +90,7 @@ pub struct HomePartition {
 impl HomePartition {
     /// The home side of `group`.
     #[must_use]
-    pub fn new(group: Arc<Partition>, rules: HomeRules, clock: Arc<dyn Clock>, nodes: Arc<dyn Nodes>) -> Arc<Self> {
+    pub fn new(group: Arc<dyn Group>, rules: HomeRules, clock: Arc<dyn Clock>, nodes: Arc<dyn Nodes>) -> Arc<Self> {
         let deadlines = Mutex::new(Deadlines::new(clock.monotonic_ms(), TICK_MS));
         Arc::new(Self {
             role: group.role(),
@@ -88,6 +99,9 @@ impl HomePartition {
             clock,
             nodes,
             watching: Watching::default(),
+            connections: Connections::default(),
+            taking: Mutex::default(),
+            last_heard: Mutex::default(),
             deadlines,
             expiries: Mutex::new(unmoved()),
             users: Mutex::default(),
@@ -103,7 +117,7 @@ impl HomePartition {
 
     /// Its Raft group.
     #[must_use]
-    pub fn group(&self) -> &Arc<Partition> {
+    pub fn group(&self) -> &Arc<dyn Group> {
         &self.group
     }
 
@@ -122,7 +136,8 @@ impl HomePartition {
     }
 
     /// The channel that tells of changes of the role.
-    pub(super) fn role_changes(&self) -> watch::Receiver<Role> {
+    #[must_use]
+    pub fn role_changes(&self) -> watch::Receiver<Role> {
         self.role.clone()
     }
 
@@ -172,7 +187,7 @@ impl HomePartition {
     /// Takes what needs no answer.
     pub fn take(self: &Arc<Self>, request: HomeRequest) {
         match request {
-            HomeRequest::Disconnect { user, at } => self.tell_actor(&user, UserMsg::Disconnect { at }),
+            HomeRequest::Disconnect { user, at } => self.connections.remove(&user, &at),
             HomeRequest::Heard { user, session, at } => self.tell_actor(&user, UserMsg::Heard { session, at }),
             HomeRequest::Unsubscribe { holder, subjects } => self.watching.remove(&holder, &subjects),
             other => tracing::debug!(partition = %self.id(), ?other, "a question came without a way to answer it"),
@@ -282,6 +297,9 @@ impl HomePartition {
         *self.deadlines.lock() = Deadlines::new(self.clock.monotonic_ms(), TICK_MS);
         *self.expiries.lock() = unmoved();
         self.watching.clear();
+        self.connections.clear();
+        self.last_heard.lock().lay_down();
+        self.taking.lock().lay_down();
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::bounds::{DUE_AGAIN_MS, DUE_PER_TICK};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rollcall_cluster::{ReadError, Role};
-use rollcall_presence::{Session, SessionKind, UserId, UserRecord};
+use rollcall_presence::{EndCause, Session, SessionKind, UserId, UserRecord};
 use std::sync::Arc;
 
 /// Users read at once when a home takes over: a few milliseconds of reading.
@@ -21,6 +21,8 @@ pub enum PartitionMsg {
     Role(Role),
     /// Deadlines came due.
     Due(Vec<(UserId, Due)>),
+    /// Nodes were declared dead, or have announced their connections: sessions may have nobody left who ends them.
+    Sweep,
 }
 
 /// The actor of a partition.
@@ -59,8 +61,9 @@ impl Actor for PartitionActor {
         match message {
             PartitionMsg::Role(Role::Home { term }) => {
                 tracing::debug!(partition = %partition.id(), term, "home of the partition");
-                if let Err(error) = partition.recover().await {
-                    tracing::error!(partition = %partition.id(), %error, "live sessions could not be read");
+                if partition.take_up(term) {
+                    partition.clone().visit(HomePartition::recover_user).await;
+                    partition.recalled();
                 }
             }
             PartitionMsg::Role(Role::Follower { leader }) => {
@@ -68,6 +71,8 @@ impl Actor for PartitionActor {
                 partition.retire();
             }
             PartitionMsg::Due(due) => partition.come_due(due),
+            PartitionMsg::Sweep if partition.tenure().is_some() => partition.visit(HomePartition::sweep_user).await,
+            PartitionMsg::Sweep => {}
         }
         Ok(())
     }
@@ -111,20 +116,27 @@ impl HomePartition {
         }
     }
 
-    /// Rebuilds the timers from the store: one full TTL for every HTTP session, one grace for every WebSocket's session
-    /// whose node is gone.
-    async fn recover(&self) -> Result<(), ReadError> {
+    /// Goes through the users with live sessions, as they are in the store.
+    async fn visit(&self, each: fn(&Self, &UserId, &UserRecord)) {
+        if let Err(error) = self.visit_all(each).await {
+            tracing::error!(partition = %self.id(), %error, "live sessions could not be read");
+        }
+    }
+
+    async fn visit_all(&self, each: fn(&Self, &UserId, &UserRecord)) -> Result<(), ReadError> {
         let mut after: Option<UserId> = None;
         loop {
-            let users = self.group.read(|view| {
+            let read = self.group.read(|view| {
                 view.live_users(after.as_ref(), RECOVERED_AT_ONCE)?
                     .into_iter()
                     .map(|user| Ok((view.record(&user)?, user)))
                     .collect::<Result<Vec<(Option<UserRecord>, UserId)>, ReadError>>()
-            })?;
+            });
+            let Ok(users) = read else { return Ok(()) }; // the replica is gone, and the home with it
+            let users = users?;
             for (record, user) in &users {
                 if let Some(record) = record {
-                    self.recover_user(user, record);
+                    each(self, user, record);
                 }
             }
             match users.into_iter().next_back() {
@@ -135,20 +147,47 @@ impl HomePartition {
         }
     }
 
+    /// Sets the timers of a user whose home this has just become.
     fn recover_user(&self, user: &UserId, record: &UserRecord) {
         for session in &record.sessions {
-            self.time_session(user, session);
+            let ago_ms = self.recall(user, &session.id).unwrap_or(0);
+            self.time_session_since(user, session, ago_ms);
         }
         self.time_setting(user, record);
     }
 
-    /// Sets the timer of a session from now: a full TTL for an HTTP one, a full grace for a WebSocket's whose node is gone. A live
-    /// node times its own, so those have none here.
+    /// Sets a timer for the sessions of a user that nobody is there to end, and that have none.
+    fn sweep_user(&self, user: &UserId, record: &UserRecord) {
+        for session in record.sessions.iter().filter(|s| s.kind == SessionKind::WebSocket) {
+            let key = (user.clone(), Due::Session(session.id.clone()));
+            let timed = self.deadlines.lock().contains(&key);
+            if !timed && self.gone(user, session).is_some() {
+                self.deadlines.lock().set(key, self.clock.monotonic_ms() + self.rules.grace_ms);
+            }
+        }
+    }
+
+    /// Why nobody is there to end a WebSocket's session: its node is dead, or has announced its connections without this one. `None`
+    /// while a live node may have it: that node judges it.
+    pub(super) fn gone(&self, user: &UserId, session: &Session) -> Option<EndCause> {
+        let Some(at) = &session.held_by else { return Some(EndCause::Expired) };
+        if !self.nodes.is_live(&at.holder) {
+            return Some(EndCause::NodeLost);
+        }
+        (self.watching.has_announced(at) && !self.connections.has(user, at)).then_some(EndCause::Expired)
+    }
+
+    /// Sets the timer of a session from now: a full TTL for an HTTP one, a full grace for a WebSocket's that nobody is there to end.
+    /// A live node times its own, so those have none here.
     pub(super) fn time_session(&self, user: &UserId, session: &Session) {
+        self.time_session_since(user, session, 0);
+    }
+
+    /// The same for a session that was last heard `ago_ms` ago.
+    fn time_session_since(&self, user: &UserId, session: &Session, ago_ms: u64) {
         let in_ms = match session.kind {
-            SessionKind::Http => Some(self.rules.session_ttl_ms),
-            SessionKind::WebSocket if session.held_by.as_ref().is_some_and(|c| self.nodes.is_live(&c.holder)) => None,
-            SessionKind::WebSocket => Some(self.rules.grace_ms),
+            SessionKind::Http => Some(self.rules.session_ttl_ms.saturating_sub(ago_ms)),
+            SessionKind::WebSocket => self.gone(user, session).map(|_| self.rules.grace_ms),
         };
         let key = (user.clone(), Due::Session(session.id.clone()));
         match in_ms {

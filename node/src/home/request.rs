@@ -181,6 +181,8 @@ pub enum HomeReply {
         blocked: Vec<bool>,
         /// The revision.
         revision: u64,
+        /// Whether the home could not confirm its lease.
+        stale: bool,
     },
     /// To `Subscribe`, in the order asked.
     Subscribed {

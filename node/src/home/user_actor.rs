@@ -5,7 +5,6 @@
 //! and from the nodes that hold the user's sockets.
 
 use super::{
-    liveness::Heard,
     partition::{Due, HomePartition},
     request::{HomeError, HomeReply, SessionWanted},
 };
@@ -65,11 +64,6 @@ pub enum UserMsg {
         /// Where the answer goes.
         reply: Reply,
     },
-    /// A connection is gone.
-    Disconnect {
-        /// Which.
-        at: ConnectionAt,
-    },
     /// A connection wants the contacts and their changes.
     Follow {
         /// Which.
@@ -124,25 +118,12 @@ pub struct Start {
     pub again: bool,
 }
 
-/// A connection of the user, wherever its socket is.
-#[derive(Debug)]
-pub struct Connected {
-    /// Where.
-    pub at: ConnectionAt,
-    /// Its session, and the attachment that it is to it.
-    pub session: Option<(SessionId, u32)>,
-    /// Whether it is told of the contacts that come and go.
-    pub follows: bool,
-}
-
 /// What a user's actor holds.
 pub struct UserState {
     pub(super) user: UserId,
     pub(super) partition: Arc<HomePartition>,
     pub(super) record: UserRecord,
-    pub(super) connections: Vec<Connected>,
     queued: Arc<AtomicU32>,
-    pub(super) heard: Vec<Heard>,
     in_flight: u32,
 }
 
@@ -156,9 +137,8 @@ impl Actor for UserActor {
 
     async fn pre_start(&self, _: ActorRef<UserMsg>, start: Start) -> Result<UserState, ActorProcessingErr> {
         let Start { user, partition, queued, again } = start;
-        let record = partition.group.read(|view| view.record(&user))?.unwrap_or_else(UserRecord::unknown);
-        let connections = partition.nodes.connections_of(&user);
-        let mut state = UserState { user, partition, record, connections, queued, heard: Vec::new(), in_flight: 0 };
+        let record = partition.group.read(|view| view.record(&user))??.unwrap_or_else(UserRecord::unknown);
+        let mut state = UserState { user, partition, record, queued, in_flight: 0 };
         if again {
             // What the failed actor had heard is lost with it: silence is counted from now.
             for session in state.record.sessions.clone() {
@@ -187,9 +167,8 @@ impl Actor for UserActor {
             }
             UserMsg::Heard { session, at } => state.hear(&session, Some(at)),
             UserMsg::Connect { at, wanted, reply } => state.connect(&myself, at, wanted, reply)?,
-            UserMsg::Disconnect { at } => state.connections.retain(|c| c.at != at),
             UserMsg::Follow { at, reply } => {
-                state.connection(&at).follows = true;
+                state.partition.connections.hold(&state.user, &at, |c| c.follows = true);
                 let _ = reply.send(state.partition.contacts(&state.user));
             }
             UserMsg::Sessions(reply) => {
@@ -202,7 +181,7 @@ impl Actor for UserActor {
                 state.committed(&myself, result, then)?;
             }
         }
-        let idle = state.record.sessions.is_empty() && state.connections.is_empty() && state.in_flight == 0;
+        let idle = state.record.sessions.is_empty() && state.in_flight == 0;
         if idle && state.partition.passivate(&state.user, &state.queued) {
             myself.stop(None);
         }
@@ -286,7 +265,7 @@ impl UserState {
         reply: Reply,
     ) -> Result<(), ActorProcessingErr> {
         let Some(wanted) = wanted else {
-            self.connection(&at);
+            self.partition.connections.hold(&self.user, &at, |_| ());
             let _ = reply.send(Ok(HomeReply::Connected { session: None, resumed: false }));
             return Ok(());
         };
@@ -307,16 +286,6 @@ impl UserState {
             },
         };
         self.propose(myself, intent, None, Then::Connected { at, wanted, resumes, reply })
-    }
-
-    /// The connection, remembered from now on.
-    pub(super) fn connection(&mut self, at: &ConnectionAt) -> &mut Connected {
-        let known = self.connections.iter().position(|c| c.at == *at);
-        let index = known.unwrap_or_else(|| {
-            self.connections.push(Connected { at: at.clone(), session: None, follows: false });
-            self.connections.len() - 1
-        });
-        &mut self.connections[index]
     }
 
     pub(super) fn open_instead(

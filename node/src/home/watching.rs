@@ -1,15 +1,36 @@
 //! The partition's watch table: which nodes watch a user. One entry a watched user, whatever the number of watchers.
+//!
+//! Soft state: a node announces all that it ties to a new home, and what an announcement does not name is forgotten.
 
 use parking_lot::Mutex;
-use rollcall_presence::{Holder, UserId};
-use std::collections::HashMap;
+use rollcall_presence::{ConnectionAt, Holder, UserId};
+use std::collections::{HashMap, HashSet};
 
 /// Nodes that may watch a partition's users at once: a node is a bit in its users' entries.
 const WATCHING_NODES_MAX: usize = 64;
 
+#[derive(Debug)]
+struct WatchingNode {
+    holder: Holder,
+    /// The number of the last parcel sent to it.
+    sent: u64,
+    /// What an announcement under way has named, with what was added since it began.
+    named: Option<Named>,
+    /// Its connections with a number below this were all announced.
+    announced: Option<u64>,
+}
+
+/// What a node's announcement names.
+#[derive(Debug, Default)]
+pub struct Named {
+    subjects: HashSet<UserId>,
+    /// Connections by number.
+    pub connections: HashSet<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Table {
-    nodes: Vec<Holder>,
+    nodes: Vec<WatchingNode>,
     by_user: HashMap<UserId, u64>,
 }
 
@@ -19,11 +40,14 @@ pub struct Watching(Mutex<Table>);
 
 impl Watching {
     /// Node `holder` watches `users`. `false`, and nothing done, when more nodes watch than the table can tell apart.
-    pub fn add(&self, holder: &Holder, users: &[UserId]) -> bool {
+    pub fn add<'a>(&self, holder: &Holder, users: impl Iterator<Item = &'a UserId>) -> bool {
         let mut table = self.0.lock();
-        let Some(bit) = table.bit_or_new(holder) else { return false };
+        let Some(index) = table.index_or_new(holder) else { return false };
         for user in users {
-            *table.by_user.entry(user.clone()).or_default() |= bit;
+            *table.by_user.entry(user.clone()).or_default() |= 1 << index;
+            if let Some(named) = &mut table.nodes[index].named {
+                named.subjects.insert(user.clone());
+            }
         }
         true
     }
@@ -31,13 +55,11 @@ impl Watching {
     /// Nobody on node `holder` watches `users` any more.
     pub fn remove(&self, holder: &Holder, users: &[UserId]) {
         let mut table = self.0.lock();
-        let Some(bit) = table.bit(holder) else { return };
+        let Some(index) = table.index(holder) else { return };
         for user in users {
-            if let Some(bits) = table.by_user.get_mut(user) {
-                *bits &= !bit;
-                if *bits == 0 {
-                    table.by_user.remove(user);
-                }
+            table.clear_bits(user, 1 << index);
+            if let Some(named) = &mut table.nodes[index].named {
+                named.subjects.remove(user);
             }
         }
     }
@@ -47,7 +69,72 @@ impl Watching {
     pub fn nodes(&self, user: &UserId) -> Vec<Holder> {
         let table = self.0.lock();
         let bits = table.by_user.get(user).copied().unwrap_or_default();
-        table.nodes.iter().enumerate().filter(|(i, _)| bits & (1 << i) != 0).map(|(_, n)| n.clone()).collect()
+        table.nodes.iter().enumerate().filter(|(i, _)| bits & (1 << i) != 0).map(|(_, n)| n.holder.clone()).collect()
+    }
+
+    /// Sends a parcel to `holder` under its number, in the order of the numbers.
+    pub fn send(&self, holder: &Holder, send: impl FnOnce(u64)) {
+        let mut table = self.0.lock();
+        if let Some(index) = table.index_or_new(holder) {
+            table.nodes[index].sent += 1;
+            send(table.nodes[index].sent);
+        }
+    }
+
+    /// The number of the last parcel sent to `holder`.
+    #[must_use]
+    pub fn sent(&self, holder: &Holder) -> u64 {
+        let table = self.0.lock();
+        table.index(holder).map_or(0, |index| table.nodes[index].sent)
+    }
+
+    /// Node `holder` begins to announce; what was announced before is replaced in the end. The number of the last parcel.
+    pub fn begin(&self, holder: &Holder) -> Option<u64> {
+        let mut table = self.0.lock();
+        let index = table.index_or_new(holder)?;
+        table.nodes[index].named = Some(Named::default());
+        Some(table.nodes[index].sent)
+    }
+
+    /// A connection of `holder` is named by its announcement, if one is under way.
+    pub fn name(&self, holder: &Holder, number: u64) {
+        let mut table = self.0.lock();
+        if let Some(index) = table.index(holder)
+            && let Some(named) = &mut table.nodes[index].named
+        {
+            named.connections.insert(number);
+        }
+    }
+
+    /// The announcement of `holder` is complete but for connections from `below` on: watches that it did not name are forgotten.
+    /// What it named; `None` when no announcement was under way.
+    pub fn end(&self, holder: &Holder, below: u64) -> Option<Named> {
+        let mut table = self.0.lock();
+        let index = table.index(holder)?;
+        let named = table.nodes[index].named.take()?;
+        table.nodes[index].announced = Some(below);
+        let bit = 1 << index;
+        table.by_user.retain(|user, bits| {
+            if *bits & bit != 0 && !named.subjects.contains(user) {
+                *bits &= !bit;
+            }
+            *bits != 0
+        });
+        Some(named)
+    }
+
+    /// Whether the node of `at` has announced every connection up to it.
+    #[must_use]
+    pub fn has_announced(&self, at: &ConnectionAt) -> bool {
+        let table = self.0.lock();
+        table.index(&at.holder).is_some_and(|i| table.nodes[i].announced.is_some_and(|below| at.number < below))
+    }
+
+    /// Calls `told` with every user that `holder` watches.
+    pub fn each_of(&self, holder: &Holder, told: impl FnMut(&UserId)) {
+        let table = self.0.lock();
+        let Some(index) = table.index(holder) else { return };
+        table.by_user.iter().filter(|(_, bits)| *bits & (1 << index) != 0).map(|(user, _)| user).for_each(told);
     }
 
     /// Forgets everything: another node is the home now, and is told by the watching nodes.
@@ -57,29 +144,42 @@ impl Watching {
 }
 
 impl Table {
-    fn bit(&self, holder: &Holder) -> Option<u64> {
-        self.nodes.iter().position(|n| n == holder).map(|i| 1 << i)
+    fn index(&self, holder: &Holder) -> Option<usize> {
+        self.nodes.iter().position(|n| n.holder == *holder)
     }
 
-    fn bit_or_new(&mut self, holder: &Holder) -> Option<u64> {
-        if let Some(bit) = self.bit(holder) {
-            return Some(bit);
+    fn clear_bits(&mut self, user: &UserId, which: u64) {
+        if let Some(bits) = self.by_user.get_mut(user) {
+            *bits &= !which;
+            if *bits == 0 {
+                self.by_user.remove(user);
+            }
         }
+    }
+
+    fn index_or_new(&mut self, holder: &Holder) -> Option<usize> {
+        if let Some(index) = self.index(holder) {
+            return Some(index);
+        }
+        let new = WatchingNode { holder: holder.clone(), sent: 0, named: None, announced: None };
         // An earlier generation of the same node is gone for good: its bit is taken over, its watches with it.
-        if let Some(old) = self.nodes.iter().position(|n| n.node == holder.node) {
+        if let Some(old) = self.nodes.iter().position(|n| n.holder.node == holder.node) {
+            if self.nodes[old].holder.generation > holder.generation {
+                return None;
+            }
             let bit = 1 << old;
             self.by_user.retain(|_, bits| {
                 *bits &= !bit;
                 *bits != 0
             });
-            self.nodes[old] = holder.clone();
-            return Some(bit);
+            self.nodes[old] = new;
+            return Some(old);
         }
         if self.nodes.len() == WATCHING_NODES_MAX {
             return None;
         }
-        self.nodes.push(holder.clone());
-        Some(1 << (self.nodes.len() - 1))
+        self.nodes.push(new);
+        Some(self.nodes.len() - 1)
     }
 }
 
@@ -96,8 +196,8 @@ mod tests {
     fn a_user_is_watched_by_the_nodes_that_said_so() {
         let (a, b, alice) = (holder("a", 1), holder("b", 1), UserId::new("alice").unwrap());
         let watching = Watching::default();
-        assert!(watching.add(&a, std::slice::from_ref(&alice)));
-        assert!(watching.add(&b, std::slice::from_ref(&alice)));
+        assert!(watching.add(&a, [&alice].into_iter()));
+        assert!(watching.add(&b, [&alice].into_iter()));
         assert_eq!(watching.nodes(&alice), [a.clone(), b.clone()]);
         watching.remove(&a, std::slice::from_ref(&alice));
         assert_eq!(watching.nodes(&alice), [b]);
@@ -107,8 +207,8 @@ mod tests {
     fn a_restarted_node_watches_nobody_until_it_says_so() {
         let (alice, bob) = (UserId::new("alice").unwrap(), UserId::new("bob").unwrap());
         let watching = Watching::default();
-        watching.add(&holder("a", 1), std::slice::from_ref(&alice));
-        watching.add(&holder("a", 2), std::slice::from_ref(&bob));
+        watching.add(&holder("a", 1), [&alice].into_iter());
+        watching.add(&holder("a", 2), [&bob].into_iter());
         assert!(watching.nodes(&alice).is_empty());
         assert_eq!(watching.nodes(&bob), [holder("a", 2)]);
     }

@@ -4,7 +4,8 @@
 //! connection that is dropped without a word counts as lost now.
 
 use super::{
-    outbox::{Follow, Outbox, Pending},
+    following::Follow,
+    outbox::{Outbox, Pending},
     slot::Why,
 };
 use crate::{
@@ -192,8 +193,8 @@ impl Connection for LiveConnection {
             return Err(ServiceError::LimitExceeded { what: "watches", max: u64::from(max) });
         }
         let subjects = users.iter().map(|(user, _)| user.clone()).collect();
-        let (vetted, revision) = self.node.vet(self.outbox.viewer(), subjects).await?;
-        self.node.watch(&self.outbox, &vetted, revision, true).await?;
+        let vetted = self.node.vet(self.outbox.viewer(), subjects).await?;
+        self.node.watch(&self.outbox, &vetted.subjects, vetted.revision, true).await?;
         Ok(self.outbox.snapshot(&users))
     }
 
@@ -232,6 +233,7 @@ impl Connection for LiveConnection {
         self.told_at = at;
         if let Some((session, _)) = &self.session {
             let (user, session) = (self.user().clone(), session.clone());
+            self.node.sockets.has_heard(self.at.number, at);
             self.node.homes.tell(&user, HomeRequest::Heard { user: user.clone(), session, at });
         }
     }

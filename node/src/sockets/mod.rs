@@ -3,10 +3,12 @@
 //! Watches are soft state of this side; who may see is decided at the homes and only kept here.
 
 pub mod connection;
+pub mod following;
 pub mod outbox;
 pub mod registry;
 mod slot;
 pub mod subject;
+mod tied;
 
 pub use connection::LiveConnection;
 pub use registry::Sockets;

@@ -4,10 +4,11 @@
 //! ready to take it. So a slow reader costs its slots and nothing more, and learns the latest state.
 
 use super::{
-    slot::{CONTACT, DIRTY, EXPLICIT, LIVE, NOTHING_SENT, SENT_STALE, Slot, Why},
+    following::{Follow, Followed},
+    slot::{CONTACT, DIRTY, EXPLICIT, LIVE, NOTHING_SENT, SENT_STALE, SUBJECT_ALLOWS, Slot, Why},
     subject::{Subject, Subjects},
 };
-use crate::bounds::{DELIVERY_MAX, FOLLOWS_MAX};
+use crate::bounds::DELIVERY_MAX;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use rollcall_api::{
@@ -16,48 +17,35 @@ use rollcall_api::{
 };
 use rollcall_presence::{UserId, Viewer};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 #[derive(Debug, Default)]
-struct Inner {
-    slots: Vec<Option<Slot>>,
+pub(super) struct Inner {
+    pub(super) slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     /// Slots by their subject's user, which stands in the slot alone: five bytes a watch.
     by_user: HashTable<u32>,
     hasher: RandomState,
     dirty: Vec<u32>,
     explicit: u32,
-    follows: BTreeMap<UserId, Follow>,
+    pub(super) follows: BTreeMap<UserId, Follow>,
+    pub(super) followed: Followed,
     /// One more than the revision of the viewer's home's latest decision, about whomever; 0 before the first.
     viewer_decided: u64,
-    unwatched: Vec<UserId>,
-    goodbye: Option<(GoodbyeReason, u64)>,
+    pub(super) unwatched: Vec<UserId>,
+    pub(super) goodbye: Option<(GoodbyeReason, u64)>,
     waker: Option<Waker>,
-}
-
-/// A contact that came (and whether the user blocks it) or went, at a revision of the user's partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follow {
-    /// Watch it.
-    Added {
-        /// Whether the user blocks it.
-        blocked: bool,
-        /// The revision.
-        revision: u64,
-    },
-    /// Stop watching it.
-    Removed,
 }
 
 /// The pending side of one connection.
 #[derive(Debug)]
 pub struct Outbox {
     viewer: Viewer,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
 /// What a poll finds.
@@ -96,6 +84,11 @@ impl Outbox {
         }
     }
 
+    /// Whether the subject's home allows the viewer of a slot.
+    pub(super) fn subject_allows(&self, slot: u32) -> bool {
+        self.inner.lock().slots.get(slot as usize).is_some_and(|s| s.as_ref().is_some_and(|s| s.is(SUBJECT_ALLOWS)))
+    }
+
     /// The viewer's home decided anew whether the viewer allows the subject.
     pub fn viewer_decides(&self, subject: &UserId, allowed: bool, revision: u64) {
         let mut inner = self.inner.lock();
@@ -111,40 +104,6 @@ impl Outbox {
     #[must_use]
     pub fn decided_since(&self, revision: u64) -> bool {
         self.inner.lock().viewer_decided > revision + 1
-    }
-
-    /// Contacts came or went.
-    pub fn follow(&self, changes: impl Iterator<Item = (UserId, Follow)>) {
-        let mut inner = self.inner.lock();
-        inner.follows.extend(changes);
-        if inner.follows.len() > FOLLOWS_MAX {
-            // More contacts than anybody may have: the connection starts over, which repairs whatever happened.
-            inner.follows.clear();
-            inner.goodbye = Some((GoodbyeReason::Slow, 0));
-        }
-        inner.wake();
-    }
-
-    /// Contacts that could not be watched are to be followed later, unless something newer became of them meanwhile.
-    pub fn follow_again(&self, contacts: Vec<(UserId, bool)>, revision: u64) {
-        let mut inner = self.inner.lock();
-        for (user, blocked) in contacts {
-            inner.follows.entry(user).or_insert(Follow::Added { blocked, revision });
-        }
-    }
-
-    /// Nothing is to be said of `users` that is still waiting to be: neither that they became contacts, nor that they were.
-    pub fn unfollow(&self, users: &[UserId]) {
-        let mut inner = self.inner.lock();
-        for user in users {
-            if matches!(inner.follows.get(user), Some(Follow::Added { .. })) {
-                inner.follows.remove(user);
-            }
-        }
-        if !inner.unwatched.is_empty() {
-            let users: HashSet<&UserId> = users.iter().collect();
-            inner.unwatched.retain(|user| !users.contains(user));
-        }
     }
 
     /// The connection is to be closed.
@@ -257,13 +216,6 @@ impl Outbox {
         true
     }
 
-    /// Tells the client that contacts are no longer watched.
-    pub fn tell_unwatched(&self, users: Vec<UserId>) {
-        let mut inner = self.inner.lock();
-        inner.unwatched.extend(users);
-        inner.wake();
-    }
-
     /// Everybody watched.
     #[must_use]
     pub fn watched(&self) -> Vec<UserId> {
@@ -303,7 +255,7 @@ impl Outbox {
 }
 
 impl Inner {
-    fn find(&self, user: &UserId) -> Option<u32> {
+    pub(super) fn find(&self, user: &UserId) -> Option<u32> {
         let of = |slot: &u32| {
             self.slots.get(*slot as usize).is_some_and(|s| s.as_ref().is_some_and(|s| s.subject.user() == user))
         };
@@ -326,7 +278,7 @@ impl Inner {
         }
     }
 
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

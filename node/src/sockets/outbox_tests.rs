@@ -1,7 +1,8 @@
 //! What a connection is told, and what not.
 
 use super::{
-    outbox::{Follow, Outbox, Pending},
+    following::Follow,
+    outbox::{Outbox, Pending},
     slot::Why,
     subject::Subjects,
 };
@@ -201,8 +202,8 @@ fn a_contact_whose_explicit_watch_came_to_nothing_is_a_contact_as_before() {
 #[test]
 fn the_last_word_on_a_contact_is_the_one_that_is_followed() {
     let outbox = Outbox::new(Viewer { user: user("bob"), service: false });
-    outbox.follow([(user("alice"), Follow::Added { blocked: false, revision: 1 })].into_iter());
-    outbox.follow([(user("alice"), Follow::Removed)].into_iter());
+    outbox.follow([(user("alice"), Follow::Added { blocked: false, revision: 1 })].into_iter(), 1);
+    outbox.follow([(user("alice"), Follow::Removed)].into_iter(), 2);
     match outbox.poll(&Context::from_waker(Waker::noop()), true) {
         Poll::Ready(Pending::Follows(changes)) => assert_eq!(changes[&user("alice")], Follow::Removed),
         other => panic!("{other:?}"),

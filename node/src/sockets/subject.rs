@@ -6,15 +6,15 @@
 use super::outbox::Outbox;
 use parking_lot::Mutex;
 use rollcall_api::wire::EncodedPresence;
-use rollcall_presence::{PublicPresence, UserId};
+use rollcall_presence::{PartitionId, PublicPresence, UserId, partition_of};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
-/// Shards of the table: enough that two cores rarely meet.
-const SHARDS: usize = 64;
+/// Shards of the table, at least: enough that two cores rarely meet.
+const SHARDS_MIN: usize = 64;
 
 /// One connection's watch of a subject.
 #[derive(Debug)]
@@ -75,6 +75,34 @@ impl Subject {
         }
     }
 
+    /// The home of the subject was lost, or is back: what is held says so.
+    pub fn restale(&self, stale: bool) {
+        let watchers = self.watchers.lock();
+        {
+            let mut latest = self.latest.lock();
+            let Some(held) = latest.presence.as_ref().filter(|held| held.stale != stale) else { return };
+            latest.presence = Some(Arc::new(held.restaled(stale)));
+        }
+        for watcher in watchers.iter() {
+            watcher.outbox.mark(watcher.slot);
+        }
+    }
+
+    /// Who watches, and whether the subject's home allows it as far as is known; without those to whom it always does.
+    #[must_use]
+    pub fn viewers(&self) -> Vec<(UserId, bool)> {
+        let watchers = self.watchers.lock();
+        let mut viewers: Vec<(UserId, bool)> = watchers
+            .iter()
+            .filter(|w| !w.outbox.viewer().service && w.outbox.viewer().user != self.user)
+            .map(|w| (w.outbox.viewer().user.clone(), w.outbox.subject_allows(w.slot)))
+            .collect();
+        drop(watchers);
+        viewers.sort_unstable();
+        viewers.dedup();
+        viewers
+    }
+
     /// Takes the subject's half of the decision for the viewers that `allowed` names.
     pub fn decide(&self, revision: u64, allowed: impl Fn(&Outbox) -> Option<bool>) {
         for watcher in self.watchers.lock().iter() {
@@ -88,25 +116,62 @@ impl Subject {
 /// The watched users of this node.
 #[derive(Debug)]
 pub struct Subjects {
+    partitions: u16,
+    /// A few for each partition, in their order, so that a partition's are found together.
     shards: Vec<Mutex<HashMap<UserId, Arc<Subject>>>>,
     hasher: RandomState,
 }
 
 impl Default for Subjects {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self::new(1)
     }
 }
 
 impl Subjects {
+    /// Nobody is watched yet in a cluster of so many partitions.
+    #[must_use]
+    pub fn new(partitions: u16) -> Self {
+        let partitions = partitions.max(1);
+        let count = SHARDS_MIN.div_ceil(usize::from(partitions)) * usize::from(partitions);
+        Self { partitions, shards: (0..count).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+
     fn shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Arc<Subject>>> {
-        &self.shards[self.hasher.hash_one(user) as usize % SHARDS]
+        let of = self.of(partition_of(user, self.partitions));
+        &of[self.hasher.hash_one(user) as usize % of.len()]
+    }
+
+    fn of(&self, partition: PartitionId) -> &[Mutex<HashMap<UserId, Arc<Subject>>>] {
+        let each = self.shards.len() / usize::from(self.partitions);
+        let from = each * usize::from(partition.0);
+        &self.shards[from..from + each]
+    }
+
+    /// The watched users of a partition.
+    #[must_use]
+    pub fn of_partition(&self, partition: PartitionId) -> Vec<Arc<Subject>> {
+        self.of(partition).iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The subject, if anybody on this node watches it.
     #[must_use]
     pub fn get(&self, user: &UserId) -> Option<Arc<Subject>> {
         self.shard(user).lock().get(user).cloned()
+    }
+
+    /// Whether anybody on this node watches a user of the partition.
+    #[must_use]
+    pub fn watches(&self, partition: PartitionId) -> bool {
+        self.of(partition).iter().any(|shard| !shard.lock().is_empty())
+    }
+
+    /// Calls `then` if nobody on this node watches `user`, ordered with later additions.
+    pub fn unless_watched(&self, user: &UserId, then: impl FnOnce()) {
+        let shard = self.shard(user).lock();
+        if !shard.contains_key(user) {
+            then();
+        }
     }
 
     /// Adds a watcher: `slot` makes its slot for the subject, at the position that it is told.

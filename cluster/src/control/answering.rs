@@ -1,0 +1,150 @@
+//! What this node answers when it is asked about the cluster itself.
+//!
+//! Only the placement leader answers; a newcomer that asks somebody else is led to it. Promises that a lease is answered only
+//! once a quorum has confirmed the leadership.
+
+use super::{
+    Control,
+    message::{Answer, Introduced, JoinRefusal, Lease, Leased, Question, Welcome},
+    unix_ms,
+};
+use crate::{
+    limits::{ASK_LEADER_MS, LEASE_ANSWER_MS},
+    peers::Peer,
+    proposer::ProposeError,
+};
+use openraft::ReadPolicy;
+use rollcall_presence::{Newcomer, NodeName, Placement, PlacementCommand};
+use std::time::Duration;
+
+impl Control {
+    /// A member asks.
+    pub(crate) async fn answer_member(&self, from: &Peer, question: Vec<u8>) -> Option<Vec<u8>> {
+        let question = Question::opened(&question)?;
+        let Ok(_room) = self.room.try_acquire() else { return Some(Answer::Busy.sealed()) };
+        Some(self.answer_as_leader(Some(from), question).await.sealed())
+    }
+
+    /// A node that has the cluster key asks to be let in; it is led to the placement leader.
+    pub(crate) async fn answer_stranger(&self, question: Vec<u8>) -> Option<Vec<u8>> {
+        let question = Question::opened(&question)?;
+        if !matches!(question, Question::Join { .. } | Question::Announce { .. }) {
+            return None;
+        }
+        let Ok(_room) = self.room.try_acquire() else { return Some(Answer::Busy.sealed()) };
+        let asked = self.ask_leader(&question, Duration::from_millis(ASK_LEADER_MS)).await;
+        Some(asked.unwrap_or(Answer::NotLeader { leader: None }).sealed())
+    }
+
+    pub(super) async fn answer_as_leader(&self, from: Option<&Peer>, question: Question) -> Answer {
+        if !self.leads_placement() {
+            return Answer::NotLeader { leader: self.placement_leader() };
+        }
+        match question {
+            Question::Join { cluster_id, partitions, newcomer } => self.let_in(cluster_id, partitions, newcomer).await,
+            Question::Announce { cluster_id, newcomer } => self.let_back_in(&cluster_id, newcomer).await,
+            Question::Lease(lease) => match from {
+                Some(from) => self.renew(from, &lease).await,
+                None => Answer::Unsure,
+            },
+            Question::Propose(command) => self.commit(command).await,
+        }
+    }
+
+    async fn let_in(&self, cluster_id: Option<String>, partitions: u16, newcomer: Newcomer) -> Answer {
+        let placement = self.placement_now();
+        if !placement.is_founded() {
+            return Answer::NotLeader { leader: None };
+        }
+        if cluster_id.is_some_and(|theirs| theirs != placement.cluster_id) {
+            return Answer::NotWelcome(JoinRefusal::WrongCluster { ours: placement.cluster_id.clone() });
+        }
+        let ours = u16::try_from(placement.partitions.len()).unwrap_or(u16::MAX);
+        if partitions != ours {
+            return Answer::NotWelcome(JoinRefusal::Partitions { ours });
+        }
+        self.admit(newcomer).await
+    }
+
+    async fn let_back_in(&self, cluster_id: &str, newcomer: Newcomer) -> Answer {
+        let placement = self.placement_now();
+        if !placement.is_founded() {
+            return Answer::NotLeader { leader: None };
+        }
+        if cluster_id != placement.cluster_id {
+            return Answer::NotWelcome(JoinRefusal::WrongCluster { ours: placement.cluster_id.clone() });
+        }
+        let known = placement.members.get(&newcomer.name);
+        if known.is_none_or(|member| member.raft_id != newcomer.raft_id) {
+            return Answer::NotWelcome(JoinRefusal::Removed);
+        }
+        self.admit(newcomer).await
+    }
+
+    async fn admit(&self, newcomer: Newcomer) -> Answer {
+        let name = newcomer.name.clone();
+        match self.commit(PlacementCommand::Admit(newcomer)).await {
+            Answer::Done(Ok(applied)) => {
+                tracing::info!(node = %name, ?applied, "a node was let in");
+                self.welcome()
+            }
+            Answer::Done(Err(refusal)) => {
+                tracing::warn!(node = %name, %refusal, "a node was not let in");
+                Answer::NotWelcome(JoinRefusal::Placement(refusal))
+            }
+            other => other,
+        }
+    }
+
+    fn welcome(&self) -> Answer {
+        let placement = self.placement_now();
+        Answer::Welcome(Welcome {
+            cluster_id: placement.cluster_id.clone(),
+            partitions: u16::try_from(placement.partitions.len()).unwrap_or(u16::MAX),
+            replication: placement.replication,
+            members: introduced(&placement),
+        })
+    }
+
+    async fn renew(&self, from: &Peer, lease: &Lease) -> Answer {
+        let Some(group) = self.placement_group() else { return Answer::NotLeader { leader: None } };
+        if self.hear(&from.name, lease) {
+            self.lease_news.notify_one();
+        }
+        let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
+        match tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await {
+            Ok(Ok(_)) => Answer::Leased(Leased {
+                term: group.term(),
+                epoch: self.placement_now().epoch,
+                median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
+            }),
+            _ => Answer::NotLeader { leader: None },
+        }
+    }
+
+    fn hear(&self, name: &NodeName, lease: &Lease) -> bool {
+        self.leases.lock().hear(name, lease, self.now_ms(), unix_ms())
+    }
+
+    /// Proposes `command` to the placement group, which this node leads.
+    pub(super) async fn commit(&self, command: PlacementCommand) -> Answer {
+        let Some(group) = self.placement_group() else { return Answer::NotLeader { leader: None } };
+        tracing::debug!(?command, "the placement is asked for");
+        match group.propose(command).await {
+            Ok(done) => Answer::Done(done),
+            Err(ProposeError::NotHome { leader }) => Answer::NotLeader { leader },
+            Err(ProposeError::Busy) => Answer::Busy,
+            Err(ProposeError::Unknown) => Answer::Unsure,
+        }
+    }
+}
+
+fn introduced(placement: &Placement) -> Vec<Introduced> {
+    let members = placement.members.iter().map(|(name, member)| Introduced {
+        name: name.clone(),
+        raft_id: member.raft_id,
+        generation: member.generation,
+        peer: member.peer.clone(),
+    });
+    members.collect()
+}

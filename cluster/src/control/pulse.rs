@@ -1,0 +1,78 @@
+//! Telling the placement leader that this node lives, and what follows from its answer.
+//!
+//! One message every half second, whatever the number of partitions.
+
+use super::{
+    ClusterStanding, Confirmed, Control,
+    message::{Answer, Lease, Leased, Question},
+    unix_ms,
+};
+use crate::limits::{LEASE_ANSWER_MS, LEASE_SEND_MS, STANDING_MS};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+impl Control {
+    /// Never ends by itself.
+    pub(super) async fn pulse(self: Arc<Self>) {
+        let mut role = self.base.hosting.placement_role_watch();
+        loop {
+            let begun = Instant::now();
+            self.pulse_once().await;
+            self.fade();
+            let rest = Duration::from_millis(LEASE_SEND_MS).saturating_sub(begun.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                // A new leader hears of everybody at once.
+                _ = role.changed() => {}
+                () = self.pulse_now.notified() => {}
+            }
+        }
+    }
+
+    async fn pulse_once(&self) {
+        let placement = self.placement_now();
+        if !placement.members.contains_key(self.me()) {
+            return;
+        }
+        let asked_at = Instant::now();
+        let lease = Question::Lease(Lease {
+            generation: self.base.about.generation,
+            unix_ms: unix_ms(),
+            epoch: placement.epoch,
+            leads: self.led().into_iter().map(|partition| partition.0).collect(),
+        });
+        let patience = Duration::from_millis(LEASE_ANSWER_MS);
+        if let Ok(Ok(Answer::Leased(leased))) = timeout(patience, self.ask_leader(&lease, patience)).await {
+            self.confirm(asked_at, leased);
+        }
+    }
+
+    fn confirm(&self, asked_at: Instant, leased: Leased) {
+        let ahead = i128::from(unix_ms()) - i128::from(leased.median_unix_ms);
+        let clock_ahead_ms = i64::try_from(ahead).unwrap_or(i64::MAX);
+        let now = ClusterStanding { confirmed: true, last_confirmed: Some(asked_at), clock_ahead_ms };
+        self.confirmed.send_replace(Some(Confirmed { asked_at, epoch: leased.epoch }));
+        self.say(now);
+    }
+
+    /// What was confirmed too long ago is not confirmed any more.
+    fn fade(&self) {
+        let now = *self.standing.borrow();
+        let is_fresh = now.last_confirmed.is_some_and(|at| at.elapsed() < Duration::from_millis(STANDING_MS));
+        if now.confirmed && !is_fresh {
+            self.say(ClusterStanding { confirmed: false, ..now });
+        }
+    }
+
+    /// Those who wait are woken when it is another verdict, not each time that it is repeated.
+    fn say(&self, now: ClusterStanding) {
+        self.standing.send_if_modified(|known| {
+            let differs = known.confirmed != now.confirmed;
+            *known = now;
+            differs
+        });
+    }
+}

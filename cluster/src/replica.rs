@@ -1,0 +1,101 @@
+//! One replica of a group on this node: its Raft group, its state and its log.
+//!
+//! Made by [`Hosting`](crate::hosting::Hosting), which also ends it; whoever holds one must not do so across the end.
+
+use crate::{
+    proposer::{Group, Proposer},
+    raft::{
+        log::{LogCell, LogStore},
+        machine::{Audience, Machine},
+        tether::{Ties, tie},
+        types::TypeConfig,
+    },
+    state::cell::StateCell,
+    store::ledger::{LogLedger, StateHeader},
+};
+use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
+use rollcall_presence::PartitionId;
+use std::sync::Arc;
+
+use crate::hosting::Ground;
+
+/// What is on disk of a replica.
+#[derive(Default)]
+pub(crate) struct OnDisk {
+    pub(crate) state: StateHeader,
+    pub(crate) log: LogLedger,
+    pub(crate) log_bytes: u64,
+}
+
+/// One replica.
+pub(crate) struct Replica {
+    group: Group,
+    state: Arc<StateCell>,
+    log: Arc<LogCell>,
+    proposer: Proposer,
+    ties: Ties,
+}
+
+impl Replica {
+    /// Runs what `on_disk` says is there.
+    ///
+    /// # Errors
+    /// With the reason, when the group does not start.
+    pub(crate) async fn start(
+        id: PartitionId,
+        on_disk: OnDisk,
+        audience: Audience,
+        ground: &Ground,
+    ) -> Result<Self, String> {
+        let OnDisk { state, log, log_bytes } = on_disk;
+        let state = StateCell::new(id, Arc::clone(&ground.disk), state);
+        let log = LogCell::new(id, Arc::clone(&ground.disk), &log, log_bytes);
+        let (tether, ties) = tie();
+        let store = LogStore::new(Arc::clone(&log), Arc::clone(&ground.writer), tether.clone());
+        let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&ground.writer), audience, tether)
+            .map_err(|e| e.to_string())?;
+        let links = crate::raft::link::GroupLinks::new(id, Arc::clone(&ground.link));
+        let group = Raft::new(ground.raft_id, Arc::clone(&ground.config), links, store, machine).await;
+        let group: Group = group.map_err(|e| e.to_string())?;
+        // Who votes alone need not wait for anybody's silence.
+        let alone = group.metrics().borrow_watched().membership_config.voter_ids().eq([ground.raft_id]);
+        if alone {
+            group.trigger().elect(false).await.map_err(|e| e.to_string())?;
+        }
+        let proposer = Proposer::start(group.clone(), ground.policy, ground.writes_in_flight);
+        Ok(Self { group, state, log, proposer, ties })
+    }
+
+    /// The group.
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The state.
+    pub(crate) fn state(&self) -> &Arc<StateCell> {
+        &self.state
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &LogCell {
+        &self.log
+    }
+
+    /// The way for commands into the log.
+    pub(crate) fn proposer(&self) -> &Proposer {
+        &self.proposer
+    }
+
+    /// What the group says of itself just now.
+    pub(crate) fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.group.metrics().borrow_watched().clone()
+    }
+
+    /// Ends the group, and returns once nothing of it can write any more.
+    pub(crate) async fn end(&self) {
+        if let Err(error) = self.group.shutdown().await {
+            tracing::warn!(%error, "a group did not end cleanly");
+        }
+        self.ties.all_gone().await;
+    }
+}

@@ -1,0 +1,269 @@
+//! A node from its data directory to running groups.
+//!
+//! In this order: store, identity, links, a cluster to belong to, groups, control. Nothing is waited for that another node
+//! would have to do first, but for being let in once.
+
+use crate::{
+    cluster::Identity,
+    control::{Asked, Control, Foundation, join},
+    hosting::{self, Found, Ground, Hosting, sweep},
+    limits::FOUND_MS,
+    observer::Observer,
+    options::{Options, Surroundings},
+    peers::{NoPeers, Peer, PeerAt, PeerLink, PeerSide, PresenceLane},
+    placement_group::PLACEMENT,
+    side::Side,
+    store::{
+        disk::{Disk, OpenDisk, SledDisk},
+        key,
+        ledger::{Described, StoredIdentity},
+        lock::DirectoryLock,
+        opening::{self, Expected, Opened, StartError},
+        work::{BulkWork, LogWork, promise},
+        writer::{OnFatal, Writer},
+    },
+    upkeep,
+};
+use rollcall_presence::{Newcomer, RULES_VERSION};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+/// All that runs.
+pub(crate) struct Started {
+    pub(crate) identity: Identity,
+    pub(crate) hosting: Arc<Hosting>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) link: Arc<dyn PeerLink>,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) healthy: watch::Receiver<bool>,
+    pub(crate) tasks: Vec<JoinHandle<()>>,
+    pub(crate) lock: DirectoryLock,
+}
+
+/// The store, opened and written to.
+struct Store {
+    writer: Arc<Writer>,
+    disk: Arc<dyn Disk>,
+    lock: DirectoryLock,
+    found: Found,
+    identity: StoredIdentity,
+}
+
+/// The way to others.
+struct Links {
+    side: Arc<Side>,
+    link: Arc<dyn PeerLink>,
+    addr: SocketAddr,
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// [`StartError`], saying what to do.
+pub(crate) async fn start(
+    options: Options,
+    observer: Arc<dyn Observer>,
+    lane: Arc<dyn PresenceLane>,
+    mut surroundings: Surroundings,
+) -> Result<Started, StartError> {
+    options.check()?;
+    let config = hosting::config(&options)?;
+    let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
+    let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
+    let links = link_up(&options, &store.identity, lane, &mut surroundings);
+    let about = newcomer(&options, &store.identity, links.addr);
+    if store.identity.cluster_id.is_empty() {
+        let joined = be_let_in(&options, &mut store, &links, &about).await;
+        if let Err(error) = joined {
+            links.link.stop().await;
+            close(&store).await;
+            return Err(error);
+        }
+    }
+    let Store { writer, disk, lock, found, identity } = store;
+    let (health_says, healthy) = watch::channel(true);
+    let ground = Ground {
+        node: identity.node.clone(),
+        raft_id: identity.raft_id,
+        disk: Arc::clone(&disk),
+        writer: Arc::clone(&writer),
+        link: Arc::clone(&links.link),
+        observer,
+        config,
+        policy: options.policy,
+        writes_in_flight: options.writes_in_flight,
+        health: healthy.clone(),
+    };
+    let hosting = Hosting::new(ground, identity.partitions, found);
+    links.side.answer_from(&hosting);
+    hosting.open_held().await?;
+    match identity.founder {
+        true => hosting.found_all().await?,
+        false => hosting.open(PLACEMENT).await?,
+    }
+    let tasks = vec![
+        tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), health_says, on_fatal)),
+        tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
+    ];
+    let StoredIdentity { cluster_id, node, generation, partitions, founder, .. } = identity;
+    let control = Control::start(Foundation {
+        about,
+        cluster_id: cluster_id.clone(),
+        partitions,
+        replication: options.replication,
+        founder,
+        join: options.join,
+        replace_after_ms: options.replace_after_ms,
+        hosting: Arc::clone(&hosting),
+        link: Arc::clone(&links.link),
+        side: links.side,
+        handing_over: surroundings.handing_over,
+    });
+    if founder {
+        let mut placement = control.placement();
+        let founded = placement.wait_for(|placement| placement.is_founded());
+        if timeout(Duration::from_millis(FOUND_MS), founded).await.is_err() {
+            tracing::warn!("the cluster is not founded yet");
+        }
+    }
+    let identity = Identity { cluster_id, node, generation };
+    let (link, peer_addr) = (links.link, links.addr);
+    Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
+}
+
+async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFatal) -> Result<Store, StartError> {
+    let cache_bytes = options.cache_bytes;
+    let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
+    let opened = open(options, disk.unwrap_or_else(|| Box::new(sled))).await?;
+    let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped } = opened;
+    let found = Found { states, logs: position.logs.clone(), log_bytes };
+    let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(on_fatal))
+        .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
+    let identity = next_identity(identity, options);
+    write_identity(&writer, &identity, options).await?;
+    for (from, to) in leftovers {
+        writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
+    }
+    for (from, to) in dropped {
+        sweep(&writer, from, to).await.map_err(|()| disk_failed(options))?;
+    }
+    Ok(Store { writer, disk, lock, found, identity })
+}
+
+async fn close(store: &Store) {
+    let (writer, disk) = (Arc::clone(&store.writer), Arc::clone(&store.disk));
+    let closed = tokio::task::spawn_blocking(move || {
+        writer.stop();
+        disk.close();
+    });
+    if let Err(error) = closed.await {
+        tracing::error!(%error, "the store did not close cleanly");
+    }
+}
+
+fn link_up(
+    options: &Options,
+    identity: &StoredIdentity,
+    lane: Arc<dyn PresenceLane>,
+    surroundings: &mut Surroundings,
+) -> Links {
+    let side = Side::new(lane);
+    let link: Arc<dyn PeerLink> = match surroundings.link.take() {
+        Some(make) => {
+            let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
+            make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
+        }
+        None => Arc::new(NoPeers),
+    };
+    Links { side, link, addr: options.peer_listen }
+}
+
+fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> Newcomer {
+    // A node that nobody can link with has to name some port all the same.
+    let addr = SocketAddr::new(addr.ip(), addr.port().max(1));
+    Newcomer {
+        name: identity.node.clone(),
+        raft_id: identity.raft_id,
+        generation: identity.generation,
+        http: options.http_advertise.clone(),
+        peer: options.peer_advertise.clone().unwrap_or_else(|| addr.to_string()),
+        version: options.version.clone(),
+        rules: RULES_VERSION,
+    }
+}
+
+/// Asks to be let in, and takes note of it on disk.
+async fn be_let_in(options: &Options, store: &mut Store, links: &Links, about: &Newcomer) -> Result<(), StartError> {
+    let asked = Asked { addresses: &options.join, cluster_id: None, partitions: options.partitions, newcomer: about };
+    let welcome = join(&*links.link, &asked, Duration::from_millis(options.join_patience_ms)).await?;
+    tracing::info!(cluster = welcome.cluster_id, members = welcome.members.len(), "this node was let in");
+    store.identity.cluster_id = welcome.cluster_id;
+    write_identity(&store.writer, &store.identity, options).await?;
+    links.side.introduce(&welcome.members);
+    let others = welcome.members.into_iter().filter(|member| member.name != about.name);
+    let others = others.map(|member| PeerAt { name: member.name, address: member.peer });
+    links.link.know(&store.identity.cluster_id, others.collect());
+    Ok(())
+}
+
+/// Logs the reason and ends the process: whoever comes after must not see a half-working node.
+fn default_on_fatal() -> OnFatal {
+    Arc::new(|reason| {
+        tracing::error!(reason, "this node ends");
+        std::process::exit(1);
+    })
+}
+
+async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
+    let path = options.data_dir.clone();
+    let expected = Expected { node: options.node.clone(), partitions: options.partitions };
+    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, &expected));
+    opening.await.unwrap_or_else(|panic| {
+        let why = format!("reading it panicked: {panic}");
+        Err(StartError::Damaged { path: options.data_dir.clone(), why })
+    })
+}
+
+/// A number nobody else draws.
+fn draw() -> u64 {
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        // No randomness at boot on strange machines: time and process still tell nodes apart.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        return now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(32);
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Who this node is from now on. One without a cluster founds one unless it is to join; until it was let in it has none.
+fn next_identity(found: Option<StoredIdentity>, options: &Options) -> StoredIdentity {
+    let mut identity = match found {
+        Some(found) => StoredIdentity { generation: found.generation + 1, ..found },
+        None => StoredIdentity {
+            cluster_id: String::new(),
+            node: options.node.clone(),
+            raft_id: draw(),
+            generation: 1,
+            partitions: options.partitions,
+            founder: false,
+        },
+    };
+    if identity.cluster_id.is_empty() && options.join.is_empty() {
+        identity.cluster_id = format!("{:016x}{:016x}", draw(), draw());
+        identity.founder = true;
+    }
+    identity
+}
+
+async fn write_identity(writer: &Writer, identity: &StoredIdentity, options: &Options) -> Result<(), StartError> {
+    let (done, wait) = promise();
+    writer.queue().log(LogWork::Describe(key::IDENTITY.to_vec(), identity.sealed(), done));
+    wait.await.map_err(|_| disk_failed(options))
+}
+
+fn disk_failed(options: &Options) -> StartError {
+    let source = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the disk failed");
+    StartError::Io { path: options.data_dir.clone(), source }
+}
