@@ -45,6 +45,7 @@ impl Settings {
         let mut violations = self.out_of_bounds();
         violations.extend(self.bad_pairs());
         violations.extend(self.bad_certificates());
+        violations.extend(self.unreachable_peer());
         violations.extend(self.bad_keys());
         if violations.is_empty() { Ok(()) } else { Err(InvalidSettings { violations }) }
     }
@@ -98,6 +99,19 @@ impl Settings {
             format!("http.ops_listen ({peer:?}) must be another address than peer.listen ({peer:?})"),
         );
         violations
+    }
+
+    /// Other nodes cannot dial "every address of this machine".
+    fn unreachable_peer(&self) -> Option<Violation> {
+        let (listen, join) = (&self.peer.listen, &self.cluster.join);
+        let everywhere = ["0.0.0.0:", "[::]:"].iter().any(|any| listen.starts_with(any));
+        if !everywhere || join.is_empty() || self.peer.advertise.is_some() {
+            return None;
+        }
+        let rule = format!(
+            "peer.listen ({listen:?}) is no address that others can dial: peer.advertise (none) must be given with cluster.join ({join:?})"
+        );
+        Some(Violation { keys: vec!["peer.listen", "peer.advertise", "cluster.join"], rule })
     }
 
     /// Certificate, private key and authorities come together or not at all.
@@ -178,6 +192,20 @@ mod tests {
             refusal(|s| s.peer.listen = "127.0.0.1:7700".into()),
             "http.listen (\"127.0.0.1:7700\") must be another address than peer.listen (\"127.0.0.1:7700\")"
         );
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_can_be_dialled() {
+        let join = |s: &mut Settings| {
+            s.peer.listen = "0.0.0.0:7701".into();
+            s.cluster.join = vec!["10.0.0.1:7701".into()];
+        };
+        let refusal = refusal(join);
+        assert!(refusal.contains("\"0.0.0.0:7701\"") && refusal.contains("10.0.0.1:7701"), "{refusal}");
+        let mut settings = Settings::default();
+        join(&mut settings);
+        settings.peer.advertise = Some("10.0.0.2:7701".into());
+        assert_eq!(settings.validate(), Ok(()));
     }
 
     #[test]

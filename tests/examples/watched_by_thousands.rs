@@ -46,11 +46,12 @@ async fn main() {
     let cluster = TestCluster::plan(3).with(move |s| s.limits.connections_per_user = most).start().await;
     let star = cluster.client(0, "star", "user");
     star.open("web", "active").await;
-    let connecting = stream::iter((0..sockets).map(|at| cluster.client(at % 3, "the-service", "service")))
-        .map(|client| async move { tokio::spawn(watch(connect(client).await, changes)) })
+    let sockets_open = stream::iter((0..sockets).map(|at| cluster.client(at % 3, "the-service", "service")))
+        .map(connect)
         .buffer_unordered(OPENING)
         .collect::<Vec<_>>()
         .await;
+    let watching: Vec<_> = sockets_open.into_iter().map(|socket| tokio::spawn(watch(socket, changes))).collect();
     let home = cluster.home_of(0, "star").await;
     let names = cluster.names();
     let others: Vec<&String> = names.iter().enumerate().filter(|(at, _)| *at != home).map(|(_, n)| n).collect();
@@ -64,7 +65,7 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let mut delays: Vec<Duration> = Vec::new();
-    for watcher in connecting {
+    for watcher in watching {
         let seen = watcher.await.expect("a watcher");
         delays.extend(seen.iter().zip(&made).map(|(seen, made)| seen.saturating_duration_since(*made)));
     }

@@ -263,7 +263,8 @@ async fn end(nodes: Vec<Running>) {
 fn welcome(nodes: &[Running], options: &DevOptions) -> String {
     let program = started_as();
     let data = options.data_dir.display();
-    let mut text = format!("\nrollcall {} · {} nodes, data in {data}\n", env!("CARGO_PKG_VERSION"), nodes.len());
+    let count = if let [_] = nodes { "1 node".into() } else { format!("{} nodes", nodes.len()) };
+    let mut text = format!("\nrollcall {} · {count}, data in {data}\n", env!("CARGO_PKG_VERSION"));
     for Running { plan, style, child, .. } in nodes {
         let process = child.id().map_or_else(String::new, |id| format!(", process {id}"));
         text.push_str(&format!("  {style}{}{style:#} listening on http://{}{process}\n", plan.name, plan.http));
@@ -271,7 +272,7 @@ fn welcome(nodes: &[Running], options: &DevOptions) -> String {
     let key = options.data_dir.join("auth.key");
     let of = |at: usize| format!("--auth-key {} --url http://{}", key.display(), nodes[at % nodes.len()].plan.http);
     text.push_str(&format!(
-        "\nTry it: two friends on two nodes, and the cluster, each in a terminal of its own\n  \
+        "\nTry it: two friends, each on another node, and the cluster, each in a terminal of its own\n  \
          {program} connect {} alice bob\n  {program} connect {} bob alice\n  {program} status --watch {}\n",
         of(0),
         of(1),

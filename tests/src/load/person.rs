@@ -13,6 +13,8 @@ use tokio::time::{sleep, timeout};
 
 /// The pause before a lost or refused connection is tried at the next node: far below the grace.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long a person waits for a welcome before trying another node: longer than an election, shorter than a grace.
+const WELCOME_MAX: Duration = Duration::from_secs(4);
 /// How often a person looks whether the load is over.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -33,7 +35,9 @@ pub(super) async fn stay(shared: Arc<Shared>, user: String, place: usize, online
         let token = shared.roll.token(&user, "user");
         let query = resume.as_ref().map_or_else(String::new, |token| format!("&resume={token}"));
         let query = format!("device=web&watch=none{query}");
-        if let Ok(mut socket) = Socket::try_connect(&shared.roll.address(at), &token, &query).await {
+        let address = shared.roll.address(at);
+        let connecting = timeout(WELCOME_MAX, Socket::try_connect(&address, &token, &query));
+        if let Ok(Ok(mut socket)) = connecting.await {
             stay.connections += 1;
             if resume.is_none() {
                 online.fetch_add(1, Ordering::Relaxed);
