@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -268,6 +268,7 @@ pub(super) struct Chunks {
     pub(super) left: u8,
     pub(super) bytes: usize,
     pub(super) broken: bool,
+    pub(super) pulled: Arc<AtomicUsize>,
 }
 
 impl ChunkSource for Chunks {
@@ -278,6 +279,7 @@ impl ChunkSource for Chunks {
             (left, _) => Ok(Some(vec![left; self.bytes])),
         };
         self.left = self.left.saturating_sub(1);
+        self.pulled.fetch_add(1, Ordering::SeqCst);
         Box::pin(std::future::ready(chunk))
     }
 }
