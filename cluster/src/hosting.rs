@@ -117,6 +117,9 @@ pub(crate) fn config(options: &Options) -> Result<Arc<Config>, StartError> {
         // A leader that restarts in its old term would go unnoticed, and with it the sessions it forgot.
         enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
+        // Whoever opens a replica afresh while its leader still sends to it must not fell the leader. Of a voter that would be a lost
+        // vote all the same: only what is no member any more is dropped, and a store that lost something is not started from.
+        allow_log_reversion: Some(true),
         // Snapshots are asked for one group at a time.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: limits::LOG_KEEP_ENTRIES,
