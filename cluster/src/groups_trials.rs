@@ -201,6 +201,12 @@ impl Node {
         group.add_learner(n, Member { name: name(n) }, false).await.unwrap();
     }
 
+    /// Takes the learner `n` out of `id`.
+    async fn remove(&self, id: PartitionId, n: u64) {
+        let group = self.hosting.group(id).unwrap();
+        group.change_membership(ChangeMembers::RemoveNodes([n].into()), false).await.unwrap();
+    }
+
     /// Makes these the voters of `id`; who is none any more is out.
     async fn voters(&self, id: PartitionId, voters: &[u64]) {
         let voters = ChangeMembers::ReplaceAllVoters(voters.iter().copied().collect());

@@ -63,17 +63,25 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    /// The state is another one altogether: what was told before is not what is there.
+    /// The state is another one altogether.
     fn anew(&self, state: &StateCell) -> io::Result<()> {
-        if let Self::Placement(told) = self {
-            let placement = Arc::new(state.with_rows(placement)?);
-            told.send_if_modified(|known| {
-                let differs = **known != *placement;
-                *known = placement;
-                differs
-            });
+        if let Self::Placement(_) = self {
+            self.placed(Arc::new(state.with_rows(placement)?));
         }
         Ok(())
+    }
+
+    /// A replica that is built anew goes through what was told long ago: whoever follows never goes back.
+    fn placed(&self, placement: Arc<Placement>) {
+        if let Self::Placement(told) = self {
+            told.send_if_modified(|known| {
+                let is_newer = placement.epoch > known.epoch;
+                if is_newer {
+                    *known = placement;
+                }
+                is_newer
+            });
+        }
     }
 }
 
@@ -108,8 +116,8 @@ impl Machine {
         match done {
             Effect::Presence(outcomes) => reply.outcomes = outcomes,
             Effect::Placement((done, changed)) => {
-                if let (Audience::Placement(told), Some(changed)) = (&self.audience, changed) {
-                    told.send_replace(changed);
+                if let Some(changed) = changed {
+                    self.audience.placed(changed);
                 }
                 reply.placement = Some(done);
             }
