@@ -1,11 +1,12 @@
 //! All partitions of this node, over one store.
 
 use crate::{
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     observer::Observer,
     options::{Options, Surroundings},
     partition::Partition,
     peers::{NoPeers, NoPresence, Peer, PeerLink, PeerSide},
+    raft::landing::sweep,
     side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
@@ -79,7 +80,7 @@ impl Cluster {
             writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
         }
         for (from, to) in dropped {
-            sweep(&writer, from, to).await.map_err(|()| disk_failed(&options))?;
+            sweep(&writer, from, to).await.map_err(|_| disk_failed(&options))?;
         }
         let (healthy, health) = watch::channel(true);
         let side = Side::new(Arc::new(NoPresence));

@@ -1,7 +1,7 @@
 //! Groups over several nodes in one process: what replicas do as they are let in, cut off, dropped and opened again.
 
 use crate::{
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     observer::Observer,
     options::Options,
     partition::Partition,
@@ -9,6 +9,7 @@ use crate::{
     placement_group::{PLACEMENT, PlacementGroup},
     proposer::{Group, ProposeError},
     raft::{
+        landing::sweep,
         link::{Ask, Told},
         types::Member,
     },
