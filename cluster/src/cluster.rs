@@ -1,11 +1,12 @@
 //! All partitions of this node, over one store.
 
 use crate::{
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     observer::Observer,
     options::{Options, Surroundings},
     partition::Partition,
     peers::{NoPeers, NoPresence, Peer, PeerLink, PeerSide},
+    raft::landing::sweep,
     side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
@@ -73,13 +74,13 @@ impl Cluster {
         let on_fatal = surroundings.on_fatal.unwrap_or_else(default_on_fatal);
         let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(&on_fatal))
             .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
-        let identity = next_identity(identity, &options);
+        let mut identity = next_identity(identity, &options);
         write_identity(&writer, &identity, &options).await?;
         for (from, to) in leftovers {
             writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
         }
         for (from, to) in dropped {
-            sweep(&writer, from, to).await.map_err(|()| disk_failed(&options))?;
+            sweep(&writer, from, to).await.map_err(|_| disk_failed(&options))?;
         }
         let (healthy, health) = watch::channel(true);
         let side = Side::new(Arc::new(NoPresence));
@@ -107,6 +108,9 @@ impl Cluster {
         hosting.open_held().await?;
         if identity.founder {
             hosting.found_all().await?;
+            // Never again: what this node does not keep any more is kept by others.
+            identity.founder = false;
+            write_identity(&writer, &identity, &options).await?;
         }
         let tasks = vec![
             tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), healthy, on_fatal)),

@@ -10,12 +10,14 @@ extern crate self as rollcall_cluster;
 mod cluster;
 #[cfg(test)]
 mod groups_trials;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod hosting;
 mod limits;
 mod observer;
 mod options;
 mod partition;
 mod peers;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod placement_group;
 mod proposer;
 mod raft;
@@ -25,8 +27,10 @@ mod side;
 mod state;
 mod store;
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "integration tests use it too")]
 #[path = "../tests/bench/switchboard.rs"]
 mod switchboard;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod transfer;
 mod upkeep;
 
