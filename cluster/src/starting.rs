@@ -6,12 +6,13 @@
 use crate::{
     cluster::Identity,
     control::{Asked, Control, Foundation, join},
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     limits::FOUND_MS,
     observer::Observer,
     options::{MakeLink, Options, Surroundings},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
+    raft::landing::sweep,
     side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
@@ -110,27 +111,29 @@ pub(crate) async fn start(
         tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), health_says, on_fatal)),
         tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
     ];
-    let StoredIdentity { cluster_id, node, generation, partitions, founder, .. } = identity;
     let control = Control::start(Foundation {
         about,
-        cluster_id: cluster_id.clone(),
-        partitions,
+        cluster_id: identity.cluster_id.clone(),
+        partitions: identity.partitions,
         replication: options.replication,
-        founder,
-        join: options.join,
+        founder: identity.founder,
+        join: options.join.clone(),
         replace_after_ms: options.replace_after_ms,
         hosting: Arc::clone(&hosting),
         link: Arc::clone(&links.link),
         side: links.side,
         handing_over: surroundings.handing_over,
     });
-    if founder {
+    if identity.founder {
         let mut placement = control.placement();
         let founded = placement.wait_for(|placement| placement.is_founded());
-        if timeout(Duration::from_millis(FOUND_MS), founded).await.is_err() {
-            tracing::warn!("the cluster is not founded yet");
+        match timeout(Duration::from_millis(FOUND_MS), founded).await {
+            // Never again: what this node does not keep any more is kept by others.
+            Ok(_) => write_identity(&writer, &StoredIdentity { founder: false, ..identity.clone() }, &options).await?,
+            Err(_) => tracing::warn!("the cluster is not founded yet"),
         }
     }
+    let StoredIdentity { cluster_id, node, generation, .. } = identity;
     let identity = Identity { cluster_id, node, generation };
     let (link, peer_addr) = (links.link, links.addr);
     Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
@@ -150,7 +153,7 @@ async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFata
         writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
     }
     for (from, to) in dropped {
-        sweep(&writer, from, to).await.map_err(|()| disk_failed(options))?;
+        sweep(&writer, from, to).await.map_err(|_| disk_failed(options))?;
     }
     Ok(Store { writer, disk, lock, found, identity })
 }
