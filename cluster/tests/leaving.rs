@@ -83,7 +83,8 @@ async fn a_node_that_was_removed_while_it_was_away_is_told_at_its_next_start() {
             // Its groups are ended, and its data is left alone.
             let confirmed = back.standing();
             bench::until("it serves nothing", || back.is_removed()).await;
-            assert!(!confirmed.borrow().confirmed);
+            bench::until("nobody confirms it", || !confirmed.borrow().confirmed).await;
+            several.stop(4).await;
         }
         Err(error) => assert!(matches!(error, StartError::Refused { .. }), "{error}"),
     }

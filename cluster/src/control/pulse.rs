@@ -53,6 +53,9 @@ impl Control {
     fn confirm(&self, asked_at: Instant, leased: Leased) {
         let ahead = i128::from(unix_ms()) - i128::from(leased.median_unix_ms);
         let clock_ahead_ms = i64::try_from(ahead).unwrap_or(i64::MAX);
+        if self.is_removed() {
+            return;
+        }
         let now = ClusterStanding { confirmed: true, last_confirmed: Some(asked_at), clock_ahead_ms };
         self.confirmed.send_replace(Some(Confirmed { asked_at, epoch: leased.epoch }));
         self.say(now);
@@ -65,6 +68,12 @@ impl Control {
         if now.confirmed && !is_fresh {
             self.say(ClusterStanding { confirmed: false, ..now });
         }
+    }
+
+    /// Nobody confirms this node any more.
+    pub(super) fn stand_alone(&self) {
+        let now = *self.standing.borrow();
+        self.say(ClusterStanding { confirmed: false, ..now });
     }
 
     /// Those who wait are woken when it is another verdict, not each time that it is repeated.
