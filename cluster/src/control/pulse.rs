@@ -4,7 +4,7 @@
 
 use super::{
     ClusterStanding, Confirmed, Control,
-    message::{Answer, Lease, Leased, Question},
+    message::{Answer, JoinRefusal, Lease, Leased, Question},
     unix_ms,
 };
 use crate::limits::{LEASE_ANSWER_MS, LEASE_SEND_MS, STANDING_MS};
@@ -45,8 +45,13 @@ impl Control {
             leads: self.led().into_iter().map(|partition| partition.0).collect(),
         });
         let patience = Duration::from_millis(LEASE_ANSWER_MS);
-        if let Ok(Ok(Answer::Leased(leased))) = timeout(patience, self.ask_leader(&lease, patience)).await {
-            self.confirm(asked_at, leased);
+        match timeout(patience, self.ask_leader(&lease, patience)).await {
+            Ok(Ok(Answer::Leased(leased))) => self.confirm(asked_at, leased),
+            // It may never hear of its own end through the group: that leaves it out by then.
+            Ok(Ok(Answer::NotWelcome(JoinRefusal::Removed))) => {
+                self.removed.send_replace(true);
+            }
+            _ => {}
         }
     }
 
