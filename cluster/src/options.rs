@@ -48,10 +48,10 @@ pub struct Options {
     pub version: String,
     /// What nodes prove with that they may be members.
     pub cluster_key: Vec<u8>,
+    /// Certificates for the links to peers; none: what is said can be read on the way.
+    pub peer_tls: Option<TlsFiles>,
     /// How long a dead node's replicas wait for it before they are rebuilt elsewhere, ms.
     pub replace_after_ms: u64,
-    /// Certificates of the links between nodes; none: what is said can be read on the way.
-    pub peer_tls: Option<TlsFiles>,
 }
 
 impl Options {
@@ -75,8 +75,8 @@ impl Options {
             http_advertise: "127.0.0.1:7700".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             cluster_key: Vec::new(),
-            replace_after_ms: 300_000,
             peer_tls: None,
+            replace_after_ms: 300_000,
         }
     }
 
@@ -108,9 +108,9 @@ pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, (
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
 pub struct Surroundings {
-    /// Makes the way to other nodes from what this one answers them; none: links over TCP, as the options say.
+    /// Makes the way to other nodes from what this one answers them; none: streams over sockets, as the options say.
     pub link: Option<MakeLink>,
-    /// Says where to dial for a peer; none: at its address. Of no use to links that are passed in.
+    /// Where those are dialled, if not at the address itself.
     pub dial: Option<Dial>,
     /// Opens the store's disk; none: sled.
     pub disk: Option<OpenDisk>,

@@ -9,7 +9,7 @@ use crate::{
     hosting::{self, Found, Ground, Hosting},
     limits::FOUND_MS,
     observer::Observer,
-    options::{MakeLink, Options, Surroundings},
+    options::{Options, Surroundings},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
     raft::landing::sweep,
@@ -72,9 +72,14 @@ pub(crate) async fn start(
     options.check()?;
     let config = hosting::config(&options)?;
     let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
-    let (addr, make_link) = bind(&options, &mut surroundings).await?;
     let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
-    let links = link_up(make_link, addr, &store.identity, lane);
+    let links = match link_up(&options, &store.identity, lane, &mut surroundings).await {
+        Ok(links) => links,
+        Err(error) => {
+            close(&store).await;
+            return Err(error);
+        }
+    };
     let about = newcomer(&options, &store.identity, links.addr);
     // One that was let in and stopped before it had heard of anything asks again.
     let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
@@ -125,18 +130,28 @@ pub(crate) async fn start(
         handing_over: surroundings.handing_over,
     });
     if identity.founder {
-        let mut placement = control.placement();
-        let founded = placement.wait_for(|placement| placement.is_founded());
-        match timeout(Duration::from_millis(FOUND_MS), founded).await {
-            // Never again: what this node does not keep any more is kept by others.
-            Ok(_) => write_identity(&writer, &StoredIdentity { founder: false, ..identity.clone() }, &options).await?,
-            Err(_) => tracing::warn!("the cluster is not founded yet"),
-        }
+        remember_founding(&control, &writer, &identity, &options).await?;
     }
     let StoredIdentity { cluster_id, node, generation, .. } = identity;
     let identity = Identity { cluster_id, node, generation };
     let (link, peer_addr) = (links.link, links.addr);
     Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
+}
+
+/// Once the founding is committed it is never repeated: what this node does not keep any more is kept by others.
+async fn remember_founding(
+    control: &Control,
+    writer: &Writer,
+    identity: &StoredIdentity,
+    options: &Options,
+) -> Result<(), StartError> {
+    let mut placement = control.placement();
+    let founded = placement.wait_for(|placement| placement.is_founded());
+    if timeout(Duration::from_millis(FOUND_MS), founded).await.is_err() {
+        tracing::warn!("the cluster is not founded yet");
+        return Ok(());
+    }
+    write_identity(writer, &StoredIdentity { founder: false, ..identity.clone() }, options).await
 }
 
 async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFatal) -> Result<Store, StartError> {
@@ -169,22 +184,27 @@ async fn close(store: &Store) {
     }
 }
 
-/// Listens for peers, who wait until this node knows who it is; before anything is written, since the address may be taken.
-async fn bind(options: &Options, surroundings: &mut Surroundings) -> Result<(SocketAddr, MakeLink), StartError> {
-    if let Some(make) = surroundings.link.take() {
-        return Ok((options.peer_listen, make));
-    }
-    let plain = PeersOptions::new(options.peer_listen, options.cluster_key.clone());
-    let dial = surroundings.dial.take();
-    let peers = Peers::bind(PeersOptions { tls: options.peer_tls.clone(), dial, ..plain }).await?;
-    Ok((peers.local_addr(), peers.into_make_link()))
-}
-
-fn link_up(make: MakeLink, addr: SocketAddr, identity: &StoredIdentity, lane: Arc<dyn PresenceLane>) -> Links {
+/// Links to peers: those that were passed in, or streams over sockets.
+async fn link_up(
+    options: &Options,
+    identity: &StoredIdentity,
+    lane: Arc<dyn PresenceLane>,
+    surroundings: &mut Surroundings,
+) -> Result<Links, StartError> {
     let side = Side::new(lane);
     let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
-    let link = make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>);
-    Links { side, link, addr }
+    let (me, answers) = (Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>);
+    if let Some(make) = surroundings.link.take() {
+        return Ok(Links { link: make(me, answers), side, addr: options.peer_listen });
+    }
+    let peers = Peers::bind(PeersOptions {
+        tls: options.peer_tls.clone(),
+        dial: surroundings.dial.take(),
+        ..PeersOptions::new(options.peer_listen, options.cluster_key.clone())
+    });
+    let peers = peers.await.map_err(|error| StartError::Links(error.to_string()))?;
+    let addr = peers.local_addr();
+    Ok(Links { link: peers.serve(me, answers), side, addr })
 }
 
 fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> Newcomer {
