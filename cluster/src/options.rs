@@ -2,7 +2,7 @@
 
 use crate::{
     StartError,
-    peers::{Peer, PeerLink, PeerSide},
+    peers::{Dial, Peer, PeerLink, PeerSide, TlsFiles},
     store::{disk::OpenDisk, writer::OnFatal},
 };
 use futures::future::BoxFuture;
@@ -50,6 +50,8 @@ pub struct Options {
     pub cluster_key: Vec<u8>,
     /// How long a dead node's replicas wait for it before they are rebuilt elsewhere, ms.
     pub replace_after_ms: u64,
+    /// Certificates of the links between nodes; none: what is said can be read on the way.
+    pub peer_tls: Option<TlsFiles>,
 }
 
 impl Options {
@@ -74,6 +76,7 @@ impl Options {
             version: env!("CARGO_PKG_VERSION").into(),
             cluster_key: Vec::new(),
             replace_after_ms: 300_000,
+            peer_tls: None,
         }
     }
 
@@ -105,8 +108,10 @@ pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, (
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
 pub struct Surroundings {
-    /// Makes the way to other nodes from what this one answers them; none: a node by itself.
+    /// Makes the way to other nodes from what this one answers them; none: links over TCP, as the options say.
     pub link: Option<MakeLink>,
+    /// Says where to dial for a peer; none: at its address. Of no use to links that are passed in.
+    pub dial: Option<Dial>,
     /// Opens the store's disk; none: sled.
     pub disk: Option<OpenDisk>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.

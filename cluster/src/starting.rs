@@ -9,8 +9,8 @@ use crate::{
     hosting::{self, Found, Ground, Hosting, sweep},
     limits::FOUND_MS,
     observer::Observer,
-    options::{Options, Surroundings},
-    peers::{NoPeers, Peer, PeerAt, PeerLink, PeerSide, PresenceLane},
+    options::{MakeLink, Options, Surroundings},
+    peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
     side::Side,
     store::{
@@ -71,10 +71,13 @@ pub(crate) async fn start(
     options.check()?;
     let config = hosting::config(&options)?;
     let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
+    let (addr, make_link) = bind(&options, &mut surroundings).await?;
     let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
-    let links = link_up(&options, &store.identity, lane, &mut surroundings);
+    let links = link_up(make_link, addr, &store.identity, lane);
     let about = newcomer(&options, &store.identity, links.addr);
-    if store.identity.cluster_id.is_empty() {
+    // One that was let in and stopped before it had heard of anything asks again.
+    let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
+    if store.identity.cluster_id.is_empty() || knows_nothing {
         let joined = be_let_in(&options, &mut store, &links, &about).await;
         if let Err(error) = joined {
             links.link.stop().await;
@@ -163,21 +166,22 @@ async fn close(store: &Store) {
     }
 }
 
-fn link_up(
-    options: &Options,
-    identity: &StoredIdentity,
-    lane: Arc<dyn PresenceLane>,
-    surroundings: &mut Surroundings,
-) -> Links {
+/// Listens for peers, who wait until this node knows who it is; before anything is written, since the address may be taken.
+async fn bind(options: &Options, surroundings: &mut Surroundings) -> Result<(SocketAddr, MakeLink), StartError> {
+    if let Some(make) = surroundings.link.take() {
+        return Ok((options.peer_listen, make));
+    }
+    let plain = PeersOptions::new(options.peer_listen, options.cluster_key.clone());
+    let dial = surroundings.dial.take();
+    let peers = Peers::bind(PeersOptions { tls: options.peer_tls.clone(), dial, ..plain }).await?;
+    Ok((peers.local_addr(), peers.into_make_link()))
+}
+
+fn link_up(make: MakeLink, addr: SocketAddr, identity: &StoredIdentity, lane: Arc<dyn PresenceLane>) -> Links {
     let side = Side::new(lane);
-    let link: Arc<dyn PeerLink> = match surroundings.link.take() {
-        Some(make) => {
-            let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
-            make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
-        }
-        None => Arc::new(NoPeers),
-    };
-    Links { side, link, addr: options.peer_listen }
+    let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
+    let link = make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>);
+    Links { side, link, addr }
 }
 
 fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> Newcomer {
@@ -196,7 +200,8 @@ fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> N
 
 /// Asks to be let in, and takes note of it on disk.
 async fn be_let_in(options: &Options, store: &mut Store, links: &Links, about: &Newcomer) -> Result<(), StartError> {
-    let asked = Asked { addresses: &options.join, cluster_id: None, partitions: options.partitions, newcomer: about };
+    let cluster_id = Some(store.identity.cluster_id.clone()).filter(|id| !id.is_empty());
+    let asked = Asked { addresses: &options.join, cluster_id, partitions: options.partitions, newcomer: about };
     let welcome = join(&*links.link, &asked, Duration::from_millis(options.join_patience_ms)).await?;
     tracing::info!(cluster = welcome.cluster_id, members = welcome.members.len(), "this node was let in");
     store.identity.cluster_id = welcome.cluster_id;

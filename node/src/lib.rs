@@ -4,7 +4,6 @@ pub mod admin;
 pub mod assembly;
 pub mod bounds;
 pub mod clock;
-pub mod clustered;
 pub mod doors;
 pub mod home;
 pub mod homes;

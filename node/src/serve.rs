@@ -4,17 +4,16 @@ use crate::{
     assembly::{Assembled, Parts},
     bounds::{RETURN_SPREAD_MS, TICK_MS},
     clock::{Clock, SystemClock},
-    clustered::{self, ClusterLinks},
     home::{fanout::Fanout, group::Group},
     key_file::{self, KeyFileError},
     node::Node,
-    peers::lane::Lane,
+    peers::{clustered::Clustered, lane::Lane},
     service::NodeService,
     status::ClusterView,
     welcome::Welcome,
 };
 use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
-use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings};
+use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings, TlsFiles};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -138,7 +137,7 @@ pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Res
         http: settings.http.clone(),
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
-        service: Arc::new(NodeService::new(node.clone(), view, ClusterLinks::new(cluster.clone()))),
+        service: Arc::new(NodeService::new(node.clone(), view, cluster.clone())),
         keys,
         connections: Connections::default(),
     });
@@ -160,7 +159,7 @@ async fn assemble(
     surroundings: Surroundings,
 ) -> Result<(Arc<Cluster>, Assembled), ServeError> {
     let (fanout, lane) = (Arc::new(Fanout::default()), Arc::new(Lane::default()));
-    let surroundings = Surroundings { handing_over: Some(clustered::handing_over(&lane)), ..surroundings };
+    let surroundings = Surroundings { handing_over: Some(lane.handing_over()), ..surroundings };
     let cluster = Cluster::start_within(options, fanout.clone(), lane.clone(), surroundings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let identity = cluster.identity();
@@ -170,7 +169,7 @@ async fn assemble(
         groups: groups.collect(),
         fanout,
         lane,
-        links: ClusterLinks::new(cluster.clone()),
+        links: Clustered::new(cluster.clone()),
         clock,
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
@@ -231,6 +230,19 @@ impl Started {
     }
 }
 
+/// The certificates of the links between nodes; the settings have all three or none.
+fn peer_tls(settings: &Settings) -> Option<TlsFiles> {
+    let peer = &settings.peer;
+    match (&peer.certificate, &peer.private_key, &peer.authorities) {
+        (Some(certificate), Some(private_key), Some(authorities)) => Some(TlsFiles {
+            certificate: certificate.clone(),
+            private_key: private_key.clone(),
+            authorities: authorities.clone(),
+        }),
+        _ => None,
+    }
+}
+
 /// What nodes prove to each other that they belong together with; made when no file is named.
 fn cluster_key(settings: &Settings) -> Result<Vec<u8>, KeyFileError> {
     let file = settings.cluster.key_file.clone().unwrap_or_else(|| settings.node.data_dir.join("cluster.key"));
@@ -278,6 +290,7 @@ async fn options(settings: &Settings, node: NodeName, http: String) -> Result<Op
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_key: cluster_key(settings)?,
         replace_after_ms: settings.cluster.replace_after_ms,
+        peer_tls: peer_tls(settings),
         ..Options::new(settings.node.data_dir.clone(), node)
     })
 }

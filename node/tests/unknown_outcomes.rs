@@ -5,7 +5,7 @@ use rollcall_api::service::{
     ConnectRequest, Connection, HistoryQuery, NewSession, PresenceService, ServiceError, Welcome,
 };
 use rollcall_cluster::{
-    Cluster, Observer, Options, Role, Surroundings,
+    Cluster, NoPresence, Observer, Options, Role, Surroundings,
     disk::{Batch, Bytes, Disk, Scan, SledDisk},
 };
 use rollcall_config::Settings;
@@ -112,7 +112,7 @@ impl Stage {
         let fanout = Arc::new(Fanout::default());
         let applied = watch::Sender::new(0);
         let counted = Arc::new(Counted { fanout: fanout.clone(), applied: applied.clone() });
-        let cluster = Cluster::start_within(options, counted, surroundings).await.unwrap();
+        let cluster = Cluster::start_within(options, counted, Arc::new(NoPresence), surroundings).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let holder = Holder { node: name.clone(), generation: 1 };
         let mut settings = Settings::default();

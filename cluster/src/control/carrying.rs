@@ -87,6 +87,7 @@ impl Stand {
 pub(crate) fn next_step(wish: &Wish, stand: &Stand) -> Step {
     // A hand-over goes first: it takes milliseconds, and whoever leads then goes on with the rest.
     if let Some(to) = wish.leader.filter(|to| *to != wish.me)
+        && (!wish.changing || wish.voters.contains(&to))
         && stand.is_uniform()
         && stand.settled
         && stand.votes(to)
@@ -226,6 +227,14 @@ mod tests {
             Step::Report,
         ];
         assert_eq!(steps, wanted);
+    }
+
+    #[test]
+    fn leadership_does_not_go_back_to_a_leader_that_loses_its_vote() {
+        let mut swap = wish(1, &[2], &[1]);
+        swap.leader = Some(1);
+        let steps = carried_out(swap, stand(&[1], &[2]));
+        assert_eq!(steps, [Step::Voters(set(&[1, 2])), Step::HandOver(2), Step::Voters(set(&[2])), Step::Report]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     watermark::{Watermark, WatermarkError},
     writer::Position,
 };
+use crate::peers::PeersError;
 use rollcall_presence::{NodeName, PartitionId};
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,9 @@ const WAY_OUT: &str = "restore this directory from a backup, or move it away and
 /// Why a data directory is not started from. Unless it says otherwise, nothing of ours was changed in it.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// Peers cannot reach this node.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// Another process uses the directory.
     #[error("{} is used by another process; stop that one, or give this one another --data-dir", .0.display())]
     Held(PathBuf),

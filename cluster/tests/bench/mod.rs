@@ -1,9 +1,10 @@
 //! A node of a few partitions in a directory of its own, and commands to give it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod several;
 pub mod switchboard;
 
-use rollcall_cluster::{Cluster, Observer, Options, ProposeError, Role, StartError, Surroundings};
+use rollcall_cluster::{Cluster, NoPresence, Observer, Options, ProposeError, Role, StartError, Surroundings};
 use rollcall_presence::{
     Activity, Command, Device, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Outcome, PartitionId,
     SessionId, SessionKind, UserId, partition_of,
@@ -90,7 +91,7 @@ impl Bench {
 
     pub async fn start_within(&self, options: Options, surroundings: Surroundings) -> Result<Arc<Cluster>, StartError> {
         let observer: Arc<dyn Observer> = self.witness.clone();
-        Cluster::start_within(options, observer, surroundings).await
+        Cluster::start_within(options, observer, Arc::new(NoPresence), surroundings).await
     }
 
     /// Starts, and waits until every partition is at home.

@@ -4,7 +4,13 @@
 
 use parking_lot::Mutex;
 use rollcall_presence::{ConnectionAt, Holder, UserId};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Nodes that may watch a partition's users at once: a node is a bit in its users' entries.
 const WATCHING_NODES_MAX: usize = 64;
@@ -12,12 +18,18 @@ const WATCHING_NODES_MAX: usize = 64;
 #[derive(Debug)]
 struct WatchingNode {
     holder: Holder,
-    /// The number of the last parcel sent to it.
-    sent: u64,
+    sent: Arc<Sent>,
     /// What an announcement under way has named, with what was added since it began.
     named: Option<Named>,
     /// Its connections with a number below this were all announced.
     announced: Option<u64>,
+}
+
+/// The number of the last parcel sent to a node. Sending holds the lock, and nothing else does: where it leads to is another node's.
+#[derive(Debug, Default)]
+struct Sent {
+    last: AtomicU64,
+    sending: Mutex<()>,
 }
 
 /// What a node's announcement names.
@@ -74,18 +86,20 @@ impl Watching {
 
     /// Sends a parcel to `holder` under its number, in the order of the numbers.
     pub fn send(&self, holder: &Holder, send: impl FnOnce(u64)) {
-        let mut table = self.0.lock();
-        if let Some(index) = table.index_or_new(holder) {
-            table.nodes[index].sent += 1;
-            send(table.nodes[index].sent);
-        }
+        let sent = {
+            let mut table = self.0.lock();
+            let Some(index) = table.index_or_new(holder) else { return };
+            Arc::clone(&table.nodes[index].sent)
+        };
+        let _sending = sent.sending.lock();
+        send(sent.last.fetch_add(1, Ordering::AcqRel) + 1);
     }
 
     /// The number of the last parcel sent to `holder`.
     #[must_use]
     pub fn sent(&self, holder: &Holder) -> u64 {
         let table = self.0.lock();
-        table.index(holder).map_or(0, |index| table.nodes[index].sent)
+        table.index(holder).map_or(0, |index| table.nodes[index].sent.last.load(Ordering::Acquire))
     }
 
     /// Node `holder` begins to announce; what was announced before is replaced in the end. The number of the last parcel.
@@ -93,7 +107,7 @@ impl Watching {
         let mut table = self.0.lock();
         let index = table.index_or_new(holder)?;
         table.nodes[index].named = Some(Named::default());
-        Some(table.nodes[index].sent)
+        Some(table.nodes[index].sent.last.load(Ordering::Acquire))
     }
 
     /// A connection of `holder` is named by its announcement, if one is under way.
@@ -161,7 +175,7 @@ impl Table {
         if let Some(index) = self.index(holder) {
             return Some(index);
         }
-        let new = WatchingNode { holder: holder.clone(), sent: 0, named: None, announced: None };
+        let new = WatchingNode { holder: holder.clone(), sent: Arc::default(), named: None, announced: None };
         // An earlier generation of the same node is gone for good: its bit is taken over, its watches with it.
         if let Some(old) = self.nodes.iter().position(|n| n.holder.node == holder.node) {
             if self.nodes[old].holder.generation > holder.generation {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{homes::Homes, node::Node, report, ties::Ties};
 use futures::future::BoxFuture;
-use rollcall_cluster::{Peer, PresenceLane};
+use rollcall_cluster::{HandingOver, Peer, PresenceLane};
 use rollcall_presence::{NodeName, PartitionId};
 use std::{
     sync::{Arc, OnceLock},
@@ -33,6 +33,16 @@ impl Lane {
     /// Answers from now on.
     pub fn begin(&self, served: Served) {
         let _ = self.0.set(served);
+    }
+
+    /// What the cluster calls before a planned transfer.
+    #[must_use]
+    pub fn handing_over(self: &Arc<Self>) -> HandingOver {
+        let lane = self.clone();
+        Arc::new(move |partition, next| {
+            let lane = lane.clone();
+            Box::pin(async move { lane.hand_over(partition, &next).await })
+        })
     }
 
     /// Before a planned transfer of `partition`, hands `next` what only this home knows: when sessions were last heard.

@@ -2,6 +2,7 @@
 //!
 //! Relies on [`Links`] for the way there. Promises that `Unreachable` and `Busy` mean that nothing was sent.
 
+pub mod clustered;
 pub mod lane;
 pub mod message;
 

@@ -5,6 +5,7 @@ use rollcall_api::service::{
     ConnectRequest, Connection, Delivery, GoodbyeReason, HistoryQuery, NewSession, PresenceService, ServiceError,
     Welcome,
 };
+use rollcall_node::service::NodeService;
 use rollcall_presence::{Device, Intent, ListChanges, ListKind, ManualStatus, Meta, Reason, UserId, Viewer};
 use serde_json::Value;
 use std::{collections::HashMap, future::poll_fn};
@@ -21,7 +22,7 @@ pub struct Client {
 
 impl Client {
     pub async fn try_connect(
-        stage: &Stage,
+        stage: &impl Services,
         at: usize,
         user: &UserId,
         resume: Option<String>,
@@ -29,15 +30,15 @@ impl Client {
         let viewer = Viewer { user: user.clone(), service: false };
         let session = Some(NewSession { device: Device::new("web").unwrap(), resume });
         let request = ConnectRequest { viewer, session, watch_contacts: false };
-        let (welcome, connection) = stage.nodes[at].service.connect(request).await?;
+        let (welcome, connection) = stage.service(at).connect(request).await?;
         Ok(Self { welcome, connection, held: HashMap::new(), told: Vec::new(), goodbye: None })
     }
 
-    pub async fn connect(stage: &Stage, at: usize, user: &UserId) -> Self {
+    pub async fn connect(stage: &impl Services, at: usize, user: &UserId) -> Self {
         Self::try_connect(stage, at, user, None).await.unwrap()
     }
 
-    pub async fn resume(&self, stage: &Stage, at: usize, user: &UserId) -> Self {
+    pub async fn resume(&self, stage: &impl Services, at: usize, user: &UserId) -> Self {
         Self::try_connect(stage, at, user, self.welcome.resume.clone()).await.unwrap()
     }
 
@@ -90,26 +91,36 @@ impl Client {
     }
 }
 
-impl Stage {
-    pub async fn write(&self, at: usize, user: &UserId, intent: Intent) -> Result<(), ServiceError> {
-        self.nodes[at].service.write(user, intent, None).await.map(|_| ())
+/// Nodes that serve.
+#[allow(async_fn_in_trait, reason = "tests wait for it where they call it")]
+pub trait Services {
+    fn service(&self, at: usize) -> &NodeService;
+
+    async fn write(&self, at: usize, user: &UserId, intent: Intent) -> Result<(), ServiceError> {
+        self.service(at).write(user, intent, None).await.map(|_| ())
     }
 
-    pub async fn put(&self, at: usize, user: &UserId, text: &str) {
+    async fn put(&self, at: usize, user: &UserId, text: &str) {
         self.write(at, user, status(text)).await.unwrap();
     }
 
     /// Changes a list of `user`.
-    pub async fn list(&self, at: usize, user: &UserId, list: ListKind, add: &[&UserId], remove: &[&UserId]) {
+    async fn list(&self, at: usize, user: &UserId, list: ListKind, add: &[&UserId], remove: &[&UserId]) {
         let of = |all: &[&UserId]| all.iter().map(|u| (*u).clone()).collect();
         let changes = ListChanges { list, add: of(add), remove: of(remove) };
         self.write(at, user, Intent::ChangeList(changes)).await.unwrap();
     }
 
-    pub async fn reasons(&self, at: usize, user: &UserId) -> Vec<Reason> {
+    async fn reasons(&self, at: usize, user: &UserId) -> Vec<Reason> {
         let query = HistoryQuery { from: 0, to: u64::MAX, limit: 100, before: None };
-        let history = self.nodes[at].service.history(user, query).await.unwrap();
+        let history = self.service(at).history(user, query).await.unwrap();
         history.items.into_iter().rev().map(|entry| entry.reason).collect()
+    }
+}
+
+impl Services for Stage {
+    fn service(&self, at: usize) -> &NodeService {
+        &self.nodes[at].service
     }
 }
 

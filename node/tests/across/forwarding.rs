@@ -1,7 +1,7 @@
 //! Any node takes any request: one hop to the home, one more for a stale hint, never a wrong answer.
 
 use crate::{
-    client::status,
+    client::{Services, status},
     stage::{PARTITIONS, Stage},
 };
 use rollcall_api::service::{PresenceService, ServiceError};

@@ -10,7 +10,7 @@ use rollcall_node::{
     admin::OnlyNode,
     assembly::{Assembled, Parts},
     clock::{Clock, SystemClock},
-    home::{fanout::Fanout, group::Group},
+    home::{fanout::Fanout, group::Group, partition::HomePartition},
     peers::lane::Lane,
     service::NodeService,
     status::ClusterView,
@@ -110,6 +110,7 @@ pub struct StagedNode {
     pub groups: Vec<Arc<Shared>>,
     pub links: Arc<NetLinks>,
     pub assembled: Assembled,
+    pub lane: Arc<Lane>,
     pub service: Arc<NodeService>,
 }
 
@@ -192,6 +193,14 @@ impl Stage {
         &self.nodes[at].groups[usize::from(partition_of(user, PARTITIONS).0)]
     }
 
+    pub fn lane(&self, at: usize) -> &Lane {
+        &self.nodes[at].lane
+    }
+
+    pub fn group_home(&self, at: usize, partition: PartitionId) -> &Arc<HomePartition> {
+        self.nodes[at].assembled.node.homes.partition(partition).unwrap()
+    }
+
     /// Changes a member.
     pub fn member(&self, index: usize, change: impl FnOnce(&mut Member)) {
         self.net.placement.send_modify(|placement| {
@@ -250,7 +259,7 @@ async fn node(index: usize, fanout: Arc<Fanout>, cluster: &Cluster, net: &Arc<Ne
         holder: holder.clone(),
         groups: groups.iter().map(|g| g.clone() as Arc<dyn Group>).collect(),
         fanout,
-        lane,
+        lane: lane.clone(),
         links: links.clone(),
         clock,
         presence: settings.presence.clone(),
@@ -260,7 +269,7 @@ async fn node(index: usize, fanout: Arc<Fanout>, cluster: &Cluster, net: &Arc<Ne
     .unwrap();
     let view = ClusterView::new("stage".into(), "-".into(), "-".into());
     let service = Arc::new(NodeService::new(assembled.node.clone(), view, Arc::new(OnlyNode(node_name(index)))));
-    StagedNode { holder, groups, links, assembled, service }
+    StagedNode { holder, groups, links, assembled, lane, service }
 }
 
 /// Counts parcels sent by all homes, by the node they were sent to.

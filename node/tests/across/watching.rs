@@ -1,7 +1,7 @@
 //! Who watches from another node is told everything, whatever happens to links, notes and homes.
 
 use crate::{
-    client::Client,
+    client::{Client, Services},
     stage::{PARTITIONS, Stage, node_name, parcels},
 };
 use rollcall_presence::{ListKind, UserId, partition_of};
@@ -44,6 +44,7 @@ async fn a_watcher_on_another_node_sees_changes_grants_and_revokes() {
 async fn a_change_is_one_parcel_a_watching_node_however_many_watch() {
     let stage = Stage::new().await;
     let alice = Stage::user_at(0, 0);
+    let online = Client::connect(&stage, 1, &alice).await;
     let mut friends = Vec::new();
     for nth in 0..20 {
         let bob = Stage::user_at(1, nth);
@@ -64,7 +65,7 @@ async fn a_change_is_one_parcel_a_watching_node_however_many_watch() {
         let name = node_name(index);
         assert_eq!(after[&name] - before.get(&name).copied().unwrap_or_default(), 10, "to {name}");
     }
-    drop(friends);
+    drop((online, friends));
     stage.end().await;
 }
 

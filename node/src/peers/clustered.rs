@@ -1,44 +1,37 @@
-//! The cluster's groups and links as a node uses them.
-//!
-//! Relies on `rollcall_cluster`; promises nothing of its own but that whether the cluster is reached is told once a change.
+//! The links and the operator's wishes of a node, as its cluster carries them out.
 
-use crate::{
-    admin::{Admin, AdminRefusal},
-    peers::{Links, lane::Lane},
-};
+use super::Links;
+use crate::admin::{Admin, AdminRefusal};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use rollcall_cluster::{AdminError, Cluster, HandingOver, LinkError};
+use rollcall_cluster::{AdminError, Cluster, LinkError};
 use rollcall_presence::{NodeName, Placement};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// The other nodes, over the cluster's own links.
-pub struct ClusterLinks {
+/// A node's cluster, as its links.
+pub struct Clustered {
     cluster: Arc<Cluster>,
     confirmed: watch::Receiver<bool>,
 }
 
-impl ClusterLinks {
-    /// The links of `cluster`.
+impl Clustered {
+    /// The links of a node of `cluster`. To be made within a runtime.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>) -> Arc<Self> {
         let mut standing = cluster.standing();
-        let (told, confirmed) = watch::channel(standing.borrow().confirmed);
+        let (told, confirmed) = watch::channel(standing.borrow_and_update().confirmed);
         tokio::spawn(async move {
             while standing.changed().await.is_ok() {
-                let now = standing.borrow_and_update().confirmed;
-                told.send_if_modified(|known| std::mem::replace(known, now) != now);
-                if told.is_closed() {
-                    return;
-                }
+                let is = standing.borrow_and_update().confirmed;
+                told.send_if_modified(|was| std::mem::replace(was, is) != is);
             }
         });
         Arc::new(Self { cluster, confirmed })
     }
 }
 
-impl Links for ClusterLinks {
+impl Links for Clustered {
     fn ask<'a>(
         &'a self,
         peer: &'a NodeName,
@@ -74,26 +67,12 @@ impl From<AdminError> for AdminRefusal {
 }
 
 #[async_trait]
-impl Admin for ClusterLinks {
+impl Admin for Cluster {
     async fn drain(&self, node: &NodeName) -> Result<(), AdminRefusal> {
-        let placement = self.cluster.placement().borrow().clone();
-        if placement.members.len() <= 1 && placement.members.contains_key(node) {
-            return Err(AdminRefusal::Refused("this cluster has one node: there is nowhere to move to".into()));
-        }
-        Ok(self.cluster.drain(node).await?)
+        Ok(Self::drain(self, node).await?)
     }
 
     async fn remove(&self, node: &NodeName) -> Result<(), AdminRefusal> {
-        Ok(self.cluster.remove(node).await?)
+        Ok(Self::remove(self, node).await?)
     }
-}
-
-/// Has `lane` hand over what only a home knows before its leadership goes.
-#[must_use]
-pub fn handing_over(lane: &Arc<Lane>) -> HandingOver {
-    let lane = lane.clone();
-    Arc::new(move |partition, next| {
-        let lane = lane.clone();
-        Box::pin(async move { lane.hand_over(partition, &next).await })
-    })
 }

@@ -1,0 +1,204 @@
+//! Sessions end once, for a reason, and only when nobody is there any more: dead nodes, resumed sessions, ghosts, moved homes.
+
+use crate::{
+    client::{Client, Services},
+    stage::{PARTITIONS, Stage},
+};
+use rollcall_api::service::{Ending, GoodbyeReason, PresenceService};
+use rollcall_presence::{
+    Device, Intent, ListKind, MemberState, Reason, SessionId, SessionKind, Standing, UserId, partition_of,
+};
+
+async fn watched(stage: &Stage, at: usize) -> (UserId, Client) {
+    let (alice, bob) = (Stage::user_at(0, 0), Stage::user_at(1, 0));
+    stage.list(0, &alice, ListKind::Contacts, &[&bob], &[]).await;
+    let mut friend = Client::connect(stage, at, &bob).await;
+    friend.watch(&[&alice]).await;
+    (alice, friend)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_a_dead_node_end_once_after_their_grace() {
+    let stage = Stage::new().await;
+    let (alice, mut friend) = watched(&stage, 0).await;
+    let online = Client::connect(&stage, 2, &alice).await;
+    friend.until("online", |c| c.sees(&alice, "status", "online")).await;
+    stage.nodes[2].assembled.stop();
+    std::mem::forget(online); // its process is dead: nobody ends anything
+    stage.member(2, |member| member.state = MemberState::Down(Standing::Staying));
+    friend.until("offline", |c| c.sees(&alice, "status", "offline")).await;
+    // A new home looks again, and finds nothing to end.
+    stage.make_home(partition_of(&alice, PARTITIONS), 1);
+    stage.put(0, &alice, "still off").await;
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected, Reason::NodeLost, Reason::StatusSet]);
+    assert_eq!(friend.offlines(), 1, "{:?}", friend.told);
+    drop(friend);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_resumed_on_another_node_takes_no_harm_from_the_death_of_the_first() {
+    let stage = Stage::new().await;
+    let (alice, mut friend) = watched(&stage, 0).await;
+    let first = Client::connect(&stage, 2, &alice).await;
+    friend.until("online", |c| c.sees(&alice, "status", "online")).await;
+    let second = first.resume(&stage, 1, &alice).await;
+    assert!(second.welcome.resumed);
+    assert_eq!(second.welcome.session, first.welcome.session);
+    stage.nodes[2].assembled.stop();
+    std::mem::forget(first);
+    stage.member(2, |member| member.state = MemberState::Down(Standing::Staying));
+    tokio::time::sleep(std::time::Duration::from_millis(3_000)).await; // three graces, in which nothing is to happen
+    stage.put(0, &alice, "alive").await;
+    friend.until("the text", |c| c.sees(&alice, "text", "alive")).await;
+    assert_eq!(friend.offlines(), 0, "{:?}", friend.told);
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected, Reason::StatusSet]);
+    drop((second, friend));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_connection_hears_that_it_was_replaced_on_another_node() {
+    let stage = Stage::new().await;
+    let alice = Stage::user_at(0, 0);
+    let mut first = Client::connect(&stage, 2, &alice).await;
+    // The home moves in between: the new one knows of the connection from what its node announced.
+    stage.make_home(partition_of(&alice, PARTITIONS), 1);
+    stage.until("announced", || stage.nodes.iter().all(|n| n.assembled.ties.are_settled())).await;
+    let second = first.resume(&stage, 0, &alice).await;
+    assert!(second.welcome.resumed);
+    first.until("replaced", |c| c.goodbye == Some(GoodbyeReason::Replaced)).await;
+    let Client { connection, .. } = first;
+    connection.close(Ending::Lost { heard_at: 0 }).await;
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected]);
+    drop(second);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ended_while_its_node_was_out_of_reach_is_not_revived() {
+    let stage = Stage::new().await;
+    let alice = Stage::user_at(0, 0);
+    let mut online = Client::connect(&stage, 2, &alice).await;
+    let names = [stage.nodes[0].holder.node.clone(), stage.nodes[2].holder.node.clone()];
+    stage.net.cut(&names[0], &names[1]);
+    stage.net.cut(&names[1], &names[0]);
+    let session = online.welcome.session.clone().unwrap();
+    let cause = rollcall_presence::EndCause::Closed;
+    stage.write(0, &alice, Intent::EndSession { session, attachment: None, cause, heard_at: 0 }).await.unwrap();
+    stage.net.heal();
+    online.until("revoked", |c| c.goodbye == Some(GoodbyeReason::Revoked)).await;
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected, Reason::Disconnected]);
+    drop(online);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_live_node_does_not_know_it_ends_after_its_grace() {
+    let stage = Stage::new().await;
+    let (alice, mut friend) = watched(&stage, 0).await;
+    // As left behind by a node that forgot the connection without ending its session.
+    let at = rollcall_presence::ConnectionAt { holder: stage.nodes[2].holder.clone(), number: 0 };
+    let open = Intent::OpenSession {
+        session: SessionId::new("ghost").unwrap(),
+        device: Device::new("web").unwrap(),
+        activity: rollcall_presence::Activity::Active,
+        kind: SessionKind::WebSocket,
+        held_by: Some(at),
+        resume_hash: None,
+    };
+    stage.write(0, &alice, open).await.unwrap();
+    friend.until("online", |c| c.sees(&alice, "status", "online")).await;
+    stage.make_home(partition_of(&alice, PARTITIONS), 1);
+    friend.until("offline", |c| c.sees(&alice, "status", "offline")).await;
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected, Reason::Expired]);
+    drop(friend);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_home_does_not_end_what_a_live_node_has_not_announced_yet() {
+    let stage = Stage::new().await;
+    let (alice, mut friend) = watched(&stage, 0).await;
+    let online = Client::connect(&stage, 2, &alice).await;
+    friend.until("online", |c| c.sees(&alice, "status", "online")).await;
+    let (one, two) = (stage.nodes[1].holder.node.clone(), stage.nodes[2].holder.node.clone());
+    stage.net.cut(&one, &two);
+    stage.net.cut(&two, &one);
+    stage.make_home(partition_of(&alice, PARTITIONS), 1);
+    tokio::time::sleep(std::time::Duration::from_millis(3_000)).await; // three graces, in which nothing is to happen
+    stage.net.heal();
+    stage.put(0, &alice, "alive").await;
+    friend.until("the text", |c| c.sees(&alice, "text", "alive")).await;
+    assert_eq!(friend.offlines(), 0, "{:?}", friend.told);
+    drop((online, friend));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handed_over_session_gets_no_fresh_time_to_live_and_its_last_sign_of_life_is_kept() {
+    let stage = Stage::with(|settings| {
+        settings.presence.session_ttl_ms = 4_000;
+        settings.presence.heartbeat_ms = 1_000;
+    })
+    .await;
+    let (alice, mut friend) = watched(&stage, 0).await;
+    let open = Intent::OpenSession {
+        session: SessionId::new("http").unwrap(),
+        device: Device::new("web").unwrap(),
+        activity: rollcall_presence::Activity::Active,
+        kind: SessionKind::Http,
+        held_by: None,
+        resume_hash: None,
+    };
+    let opened = std::time::Instant::now();
+    stage.write(0, &alice, open).await.unwrap();
+    friend.until("online", |c| c.sees(&alice, "status", "online")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3_000)).await; // most of its time
+    let partition = partition_of(&alice, PARTITIONS);
+    stage.lane(0).hand_over(partition, &stage.nodes[1].holder.node).await;
+    stage.make_home(partition, 1);
+    friend.until("offline", |c| c.sees(&alice, "status", "offline")).await;
+    let lived = opened.elapsed().as_millis();
+    assert!((3_500..6_500).contains(&lived), "{lived} ms: with a fresh time to live it would be 7,000");
+    assert_eq!(stage.reasons(0, &alice).await, [Reason::Connected, Reason::Expired]);
+    drop(friend);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_know_when_sessions_were_last_heard() {
+    let stage = Stage::new().await;
+    let alice = Stage::user_at(0, 0);
+    let open = Intent::OpenSession {
+        session: SessionId::new("http").unwrap(),
+        device: Device::new("web").unwrap(),
+        activity: rollcall_presence::Activity::Active,
+        kind: SessionKind::Http,
+        held_by: None,
+        resume_hash: None,
+    };
+    stage.write(0, &alice, open).await.unwrap();
+    let session = SessionId::new("http").unwrap();
+    let opened = stage.nodes[0].service.sessions(&alice).await.unwrap()[0].opened;
+    let heard = async || stage.nodes[2].service.sessions(&alice).await.unwrap()[0].last_heartbeat;
+    while heard().await <= opened {
+        stage.nodes[2].service.heartbeat(&alice, &session, None, None).await.unwrap();
+    }
+    let last = heard().await;
+    stage.nodes[0].assembled.node.homes.tell_heard();
+    let partition = partition_of(&alice, PARTITIONS);
+    // Told in order before what is asked later.
+    stage.nodes[0]
+        .assembled
+        .node
+        .homes
+        .peers()
+        .ask(&stage.nodes[1].holder.node, &rollcall_node::peers::message::Question::Report, crate::stage::DEADLINE)
+        .await
+        .unwrap();
+    stage.make_home(partition, 1);
+    stage.until("taken up", || stage.group_home(1, partition).tenure().is_some()).await;
+    assert_eq!(heard().await, last);
+    stage.end().await;
+}
