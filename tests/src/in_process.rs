@@ -11,9 +11,9 @@ use crate::{
     load::Roll,
     ports::free_address,
 };
+use rollcall_cluster::{Dial, Surroundings};
 use rollcall_config::Settings;
-use rollcall_node::serve::Started;
-use rollcall_presence::NodeName;
+use rollcall_node::serve::{self, Started};
 use std::{fs, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
@@ -23,14 +23,10 @@ const PARTITIONS: u16 = 8;
 /// Characters of a key.
 const KEY: &str = "0123456789abcdef";
 
-/// Maps a peer and its address to the address to dial.
-type Dial = Arc<dyn Fn(&NodeName, &str) -> String + Send + Sync>;
-
 /// Starts a node whose links to others go where `dial` says. The only place that knows how.
 async fn start_node(settings: Settings, dial: Dial) -> Result<Started, String> {
-    // Until nodes take a `dial` from outside, a cluster in one process cannot be cut; see `Links::dial`.
-    drop(dial);
-    rollcall_node::serve::start(settings).await.map_err(|e| e.to_string())
+    let surroundings = Surroundings { dial: Some(dial), ..Surroundings::default() };
+    serve::start_within(settings, surroundings).await.map_err(|e| e.to_string())
 }
 
 /// How the nodes are to be started.
@@ -63,7 +59,7 @@ impl TestPlan {
             let mut settings = settings(at, &peers, &directory);
             (self.change)(&mut settings);
             let (links, from) = (links.clone(), settings.node.name.clone());
-            let dial: Dial = Arc::new(move |to, address| links.dial(&from, &to.to_string(), address));
+            let dial: Dial = Arc::new(move |to, address| links.dial(&from, to.as_str(), address));
             start_node(settings, dial)
         });
         let started = futures::future::join_all(starting).await;
