@@ -13,6 +13,7 @@ use crate::{
     placement_group::{PLACEMENT, PlacementGroup, name_of},
     proposer::Group,
     raft::{
+        landing::{land, sweep},
         link::{Ask, Told},
         machine::Audience,
         types::Member,
@@ -24,7 +25,7 @@ use crate::{
         key,
         ledger::{LogLedger, StateHeader},
         opening::StartError,
-        work::{BulkWork, promise},
+        work::promise,
         writer::Writer,
     },
 };
@@ -118,6 +119,9 @@ pub(crate) fn config(options: &Options) -> Result<Arc<Config>, StartError> {
         // A leader that restarts in its old term would go unnoticed, and with it the sessions it forgot.
         enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
+        // Whoever opens a replica afresh while its leader still sends to it must not fell the leader. Of a voter that would be a lost
+        // vote all the same: only what is no member any more is dropped, and a store that lost something is not started from.
+        allow_log_reversion: Some(true),
         // Snapshots are asked for one group at a time.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: limits::LOG_KEEP_ENTRIES,
@@ -325,8 +329,8 @@ impl Hosting {
         }
     }
 
-    /// Takes a snapshot from a peer; `None` when the group does not run here, could not take it, or the peer speaks in
-    /// another's name.
+    /// Takes a snapshot from a peer; `None` when the group does not run here, could not take it, takes another one, or the peer
+    /// speaks in another's name.
     pub(crate) async fn snapshot(
         &self,
         from: &Peer,
@@ -334,11 +338,30 @@ impl Hosting {
         vote: LeaderVote,
         snapshot: GroupSnapshot,
     ) -> Option<SnapshotAnswer> {
-        let group = self.group(id)?;
         if vote.leader_id.voted_for != from.raft_id {
             return None;
         }
-        group.install_full_snapshot(vote, snapshot).await.ok()
+        let landing = self.seats.get(&id)?.shell.landing()?;
+        let writer = Arc::clone(&self.ground.writer);
+        // In a task of its own: whoever sends may go away, and what was handed to the group is in use until it is installed.
+        let installed = tokio::spawn(async move {
+            let GroupSnapshot { meta, snapshot } = snapshot;
+            let landed = tokio::select! {
+                landed = land(landing.replica.state(), &writer, snapshot) => landed,
+                () = landing.replica.ending() => return None,
+            };
+            match landed {
+                Ok(snapshot) => {
+                    let snapshot = GroupSnapshot { meta, snapshot };
+                    landing.replica.group().install_full_snapshot(vote, snapshot).await.ok()
+                }
+                Err(error) => {
+                    tracing::warn!(group = name_of(id), %error, "a snapshot did not arrive");
+                    None
+                }
+            }
+        });
+        installed.await.ok().flatten()
     }
 
     /// Ends all groups, for good. What the disk holds stays.
@@ -363,14 +386,4 @@ fn failed(id: PartitionId, why: &dyn std::fmt::Display) -> StartError {
 
 fn stopping(id: PartitionId) -> StartError {
     failed(id, &"there is no such partition, or this node is stopping")
-}
-
-/// Removes a range, and waits until it is gone.
-///
-/// # Errors
-/// When the writer has ended.
-pub(crate) async fn sweep(writer: &Writer, from: Vec<u8>, to: Vec<u8>) -> Result<(), ()> {
-    let (done, swept) = promise();
-    writer.queue().bulk(BulkWork::Sweep(from, to, done));
-    swept.await.map_err(|_| ())
 }

@@ -7,7 +7,7 @@ use crate::{
     raft::{
         log::{LogCell, LogStore},
         machine::{Audience, Machine},
-        tether::{Ties, tie},
+        tether::{Tether, Ties, tie},
         types::TypeConfig,
     },
     state::cell::StateCell,
@@ -16,6 +16,7 @@ use crate::{
 use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
 use rollcall_presence::PartitionId;
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::hosting::Ground;
 
@@ -34,6 +35,15 @@ pub(crate) struct Replica {
     log: Arc<LogCell>,
     proposer: Proposer,
     ties: Ties,
+    ending: watch::Sender<bool>,
+    lands: Arc<Semaphore>,
+}
+
+/// The right to let a snapshot land in a replica, which is not ended meanwhile.
+pub(crate) struct Landing {
+    pub(crate) replica: Arc<Replica>,
+    _turn: OwnedSemaphorePermit,
+    _tether: Tether,
 }
 
 impl Replica {
@@ -63,7 +73,8 @@ impl Replica {
             group.trigger().elect(false).await.map_err(|e| e.to_string())?;
         }
         let proposer = Proposer::start(group.clone(), ground.policy, ground.writes_in_flight);
-        Ok(Self { group, state, log, proposer, ties })
+        let lands = Arc::new(Semaphore::new(1));
+        Ok(Self { group, state, log, proposer, ties, ending: watch::Sender::new(false), lands })
     }
 
     /// The group.
@@ -91,8 +102,21 @@ impl Replica {
         self.group.metrics().borrow_watched().clone()
     }
 
+    /// A snapshot may land, unless another one does.
+    pub(crate) fn landing(self: &Arc<Self>) -> Option<Landing> {
+        let turn = Arc::clone(&self.lands).try_acquire_owned().ok()?;
+        Some(Landing { replica: Arc::clone(self), _turn: turn, _tether: self.ties.tether() })
+    }
+
+    /// Returns once the replica is to end.
+    pub(crate) async fn ending(&self) {
+        // The sender is this replica's own, so that waiting cannot fail.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
     /// Ends the group, and returns once nothing of it can write any more.
     pub(crate) async fn end(&self) {
+        self.ending.send_replace(true);
         if let Err(error) = self.group.shutdown().await {
             tracing::warn!(%error, "a group did not end cleanly");
         }

@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -86,6 +86,7 @@ impl PresenceLane for Heard {
             match question.as_slice() {
                 b"never" => std::future::pending().await,
                 b"nonsense" => None,
+                b"too much" => Some(vec![0; crate::peers::bounds::MESSAGE_MAX_BYTES + 1]),
                 b"how many" => Some(self.told.lock().len().to_string().into_bytes()),
                 _ => Some([from.name.as_str().as_bytes(), b" asked ", &question].concat()),
             }
@@ -268,6 +269,7 @@ pub(super) struct Chunks {
     pub(super) left: u8,
     pub(super) bytes: usize,
     pub(super) broken: bool,
+    pub(super) pulled: Arc<AtomicUsize>,
 }
 
 impl ChunkSource for Chunks {
@@ -278,6 +280,7 @@ impl ChunkSource for Chunks {
             (left, _) => Ok(Some(vec![left; self.bytes])),
         };
         self.left = self.left.saturating_sub(1);
+        self.pulled.fetch_add(1, Ordering::SeqCst);
         Box::pin(std::future::ready(chunk))
     }
 }
