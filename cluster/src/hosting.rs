@@ -253,7 +253,13 @@ impl Hosting {
         self.replica(id).map(|replica| replica.group().clone())
     }
 
-    fn replica(&self, id: PartitionId) -> Option<Arc<Replica>> {
+    /// The group, unless peers get no answer of it.
+    fn open_group(&self, id: PartitionId) -> Option<Group> {
+        self.replica(id).filter(|replica| !replica.is_closed()).map(|replica| replica.group().clone())
+    }
+
+    /// The replica that runs here, if any.
+    pub(crate) fn replica(&self, id: PartitionId) -> Option<Arc<Replica>> {
         self.seats.get(&id)?.shell.replica()
     }
 
@@ -311,7 +317,7 @@ impl Hosting {
 
     /// What the group of `id` answers to a peer; `None` when it does not run here, or the peer speaks in another's name.
     pub(crate) async fn raft(&self, from: &Peer, id: PartitionId, ask: Ask) -> Option<Told> {
-        let group = self.group(id)?;
+        let group = self.open_group(id)?;
         let speaker = match &ask {
             Ask::Append(rpc) => rpc.vote.leader_id.voted_for,
             Ask::Vote(rpc) | Ask::PreVote(rpc) => rpc.vote.leader_id.voted_for,

@@ -15,7 +15,10 @@ use crate::{
 };
 use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
 use rollcall_presence::PartitionId;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::hosting::Ground;
@@ -37,6 +40,8 @@ pub(crate) struct Replica {
     ties: Ties,
     ending: watch::Sender<bool>,
     lands: Arc<Semaphore>,
+    /// Whether peers get no answer.
+    closed: AtomicBool,
 }
 
 /// The right to let a snapshot land in a replica, which is not ended meanwhile.
@@ -74,7 +79,18 @@ impl Replica {
         }
         let proposer = Proposer::start(group.clone(), ground.policy, ground.writes_in_flight);
         let lands = Arc::new(Semaphore::new(1));
-        Ok(Self { group, state, log, proposer, ties, ending: watch::Sender::new(false), lands })
+        let (ending, closed) = (watch::Sender::new(false), AtomicBool::new(false));
+        Ok(Self { group, state, log, proposer, ties, ending, lands, closed })
+    }
+
+    /// From now on peers get no answer, or get one again. While they get none, nobody counts on what is here.
+    pub(crate) fn close(&self, closed: bool) {
+        self.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// Whether peers get no answer.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// The group.
