@@ -66,3 +66,5 @@ pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_BATCH_MS: u64 = 100;
 /// How long a node that is being emptied waits for its partitions to have other homes, ms.
 pub const DRAIN_WAIT_MS: u64 = 10_000;
+/// How long one try of a request that may be repeated takes at most, ms: a home that vanished without a word is another one by then.
+pub const HOME_TRY_MS: u64 = 1_500;

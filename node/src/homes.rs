@@ -4,7 +4,7 @@
 //! been carried out is never sent twice, and that what a replica answers in a home's place says that it is stale.
 
 use crate::{
-    bounds::{HOME_DEADLINE_MS, HOME_LOOK_MS, HOME_WAIT_MS, STALE_AFTER_MS},
+    bounds::{HOME_DEADLINE_MS, HOME_LOOK_MS, HOME_TRY_MS, HOME_WAIT_MS, STALE_AFTER_MS},
     home::{
         partition::HomePartition,
         reads::may_be_stale,
@@ -36,6 +36,30 @@ enum Tried {
     NowhereYet,
     /// It was sent, and may have been done.
     Unanswered,
+}
+
+/// The tries of one request.
+struct Tries {
+    began: Instant,
+    /// Whether another node was asked to pass it on; once is enough to find a way around one link.
+    passed: bool,
+}
+
+impl Tries {
+    /// How long the next try may take.
+    fn left(&self, request: &HomeRequest) -> Duration {
+        let left = Duration::from_millis(HOME_DEADLINE_MS).saturating_sub(self.began.elapsed());
+        if may_repeat(request) { left.min(Duration::from_millis(HOME_TRY_MS)) } else { left }
+    }
+}
+
+/// What a home answered.
+fn tried(answer: Result<HomeReply, HomeError>) -> Tried {
+    match answer {
+        Err(HomeError::NoHome) => Tried::NowhereYet,
+        Err(HomeError::Unknown) => Tried::Unanswered,
+        answer => Tried::Answered(answer),
+    }
 }
 
 impl Homes {
@@ -79,17 +103,17 @@ impl Homes {
     /// [`HomeError`]; only after `Unknown` may a write still take effect.
     pub async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, HomeError> {
         let partition = self.of(user);
-        let began = Instant::now();
+        let mut tries = Tries { began: Instant::now(), passed: false };
         let wait_ms = if may_be_stale(&request) { STALE_AFTER_MS } else { HOME_WAIT_MS };
         let mut role = partition.role_changes();
         loop {
             role.mark_unchanged();
-            match self.try_home(partition, &request, began).await {
+            match self.try_home(partition, &request, &mut tries).await {
                 Tried::Answered(answer) => return answer,
                 Tried::Unanswered if !may_repeat(&request) => return Err(HomeError::Unknown),
                 Tried::Unanswered | Tried::NowhereYet => {}
             }
-            if began.elapsed() >= Duration::from_millis(wait_ms) {
+            if tries.began.elapsed() >= Duration::from_millis(wait_ms) {
                 return self.without_home(partition, request).await;
             }
             // A way to the home may come without a change of role.
@@ -98,12 +122,9 @@ impl Homes {
     }
 
     /// Tries the home known here, and the one that it names if it is none.
-    async fn try_home(&self, partition: &Arc<HomePartition>, request: &HomeRequest, began: Instant) -> Tried {
+    async fn try_home(&self, partition: &Arc<HomePartition>, request: &HomeRequest, tries: &mut Tries) -> Tried {
         let mut at = match partition.role() {
-            Role::Home { .. } => match partition.serve(request.clone()).await {
-                Err(HomeError::NoHome) => return Tried::NowhereYet,
-                answer => return Tried::Answered(answer),
-            },
+            Role::Home { .. } => return tried(partition.serve(request.clone()).await),
             Role::Follower { leader } => leader,
         };
         let question = Question::Home { partition: partition.id(), request: request.clone() };
@@ -111,10 +132,8 @@ impl Homes {
             let Some(node) = at.take().filter(|node| *node != self.peers.this().node) else {
                 return Tried::NowhereYet;
             };
-            let left = Duration::from_millis(HOME_DEADLINE_MS).saturating_sub(began.elapsed());
-            match self.peers.ask(&node, &question, left).await {
-                Ok(Reply::Home(Err(HomeError::NoHome))) => return Tried::NowhereYet,
-                Ok(Reply::Home(answer)) => return Tried::Answered(answer),
+            match self.peers.ask(&node, &question, tries.left(request)).await {
+                Ok(Reply::Home(answer)) => return tried(answer),
                 Ok(Reply::NotHome { leader }) => {
                     let hint = leader.filter(|leader| *leader != node);
                     partition.group().heard_hint(hint.clone());
@@ -122,7 +141,26 @@ impl Homes {
                 }
                 Ok(_) | Err(PeerError::Unanswered) => return Tried::Unanswered,
                 Err(PeerError::Busy) => return Tried::Answered(Err(HomeError::Busy)),
-                Err(PeerError::Unreachable) => return Tried::NowhereYet,
+                Err(PeerError::Unreachable) if std::mem::replace(&mut tries.passed, true) => return Tried::NowhereYet,
+                Err(PeerError::Unreachable) => return self.pass(&node, partition.id(), request, tries).await,
+            }
+        }
+        Tried::NowhereYet
+    }
+
+    /// Has another node ask `home`, which this one does not reach: a link of two may be lost while both live.
+    async fn pass(&self, home: &NodeName, partition: PartitionId, request: &HomeRequest, tries: &Tries) -> Tried {
+        let others = self.peers.live().into_iter().skip(1).filter(|other| other.node != *home);
+        for other in others {
+            let passed = Question::Passed { to: home.clone(), partition, request: request.clone() };
+            match self.peers.ask(&other.node, &passed, tries.left(request)).await {
+                // What changes at that home does not come here: it is fresh now, and stale from now on.
+                Ok(Reply::Home(Ok(HomeReply::Subscribed { grants, revision, .. }))) => {
+                    return Tried::Answered(Ok(HomeReply::Subscribed { grants, revision, stale: true }));
+                }
+                Ok(Reply::Home(answer)) => return tried(answer),
+                Ok(Reply::NotHome { .. }) | Err(PeerError::Unreachable | PeerError::Busy) => {}
+                Ok(_) | Err(PeerError::Unanswered) => return Tried::Unanswered,
             }
         }
         Tried::NowhereYet
@@ -198,7 +236,21 @@ impl Homes {
                 }
                 Reply::Done
             }
+            Question::Passed { to, partition, request } => self.passed(&to, partition, request).await,
             Question::Report => Reply::Done,
+        }
+    }
+
+    /// Asks `to` in the place of a node that does not reach it.
+    async fn passed(&self, to: &NodeName, partition: PartitionId, request: HomeRequest) -> Reply {
+        let question = Question::Home { partition, request };
+        if *to == self.peers.this().node {
+            return Box::pin(self.answer(question)).await;
+        }
+        match self.peers.ask(to, &question, Duration::from_millis(HOME_TRY_MS)).await {
+            Ok(reply) => reply,
+            Err(PeerError::Unanswered) => Reply::Home(Err(HomeError::Unknown)),
+            Err(PeerError::Unreachable | PeerError::Busy) => Reply::NotHome { leader: None },
         }
     }
 
@@ -250,10 +302,7 @@ fn answered_by_home(reply: Reply) -> Result<Reply, Option<NodeName>> {
     }
 }
 
-/// Whether it does no harm when it is done twice.
+/// Whether it does no harm when it is done twice: reads, signs of life, and what the state machine knows by its key.
 fn may_repeat(request: &HomeRequest) -> bool {
-    !matches!(
-        request,
-        HomeRequest::Write { .. } | HomeRequest::Connect { .. } | HomeRequest::Heartbeat { key: Some(_), .. }
-    )
+    !matches!(request, HomeRequest::Write { key: None, .. } | HomeRequest::Connect { .. })
 }

@@ -67,6 +67,15 @@ pub enum Question {
         /// When sessions were last heard.
         heard: Vec<LastHeard>,
     },
+    /// Of the home of a partition, which the asker does not reach: to be passed on, once.
+    Passed {
+        /// To whom.
+        to: NodeName,
+        /// Which partition.
+        partition: PartitionId,
+        /// What.
+        request: HomeRequest,
+    },
 }
 
 /// A part of an announcement.
@@ -261,3 +270,7 @@ pub fn seal_message(message: &Message) -> Vec<u8> {
 pub fn open_message(bytes: &[u8]) -> Option<Message> {
     open(Kind::Message, bytes)
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -102,3 +102,43 @@ async fn a_node_is_emptied_under_writes_and_nobody_sees_anything_but_the_goodbye
     drop((online, again, friend));
     real.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_link_cut_in_one_direction_or_both_nobody_alive_is_shown_offline_and_requests_find_a_way_around() {
+    let real = Real::new().await;
+    let (alice, bob) = (real.user_at(0, 0), real.user_at(1, 0));
+    real.list(0, &alice, ListKind::Contacts, &[&bob], &[]).await;
+    let online = Client::connect(&real, 2, &alice).await; // its home is across the link that is cut
+    let mut friends = Vec::new();
+    for at in 0..3 {
+        let mut friend = Client::connect(&real, at, &bob).await;
+        friend.watch(&[&alice]).await;
+        friends.push(friend);
+    }
+    for (round, cuts) in [&[(0, 2)][..], &[(2, 0)], &[(0, 2), (2, 0)]].into_iter().enumerate() {
+        for (from, to) in cuts {
+            real.board.cut(&node_name(*from), &node_name(*to));
+        }
+        // Longer than a grace and a lease: whoever were to be taken for dead would be by then.
+        let until = Instant::now() + Duration::from_secs(9);
+        let mut writes = 0_u32;
+        while Instant::now() < until {
+            let text = format!("round {round} write {writes}");
+            let took = put_again(&real, 2, &alice, &text).await;
+            assert!(took < Duration::from_secs(6), "{took:?}");
+            writes += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        real.board.heal_all();
+        real.put(1, &alice, &format!("healed {round}")).await;
+        let text = format!("healed {round}");
+        for friend in &mut friends {
+            friend.until(&text, |c| c.sees(&alice, "text", text.as_str()) && c.sees(&alice, "stale", false)).await;
+            assert_eq!(friend.offlines(), 0, "{:?}", friend.told);
+        }
+    }
+    let reasons = real.reasons(1, &alice).await;
+    assert!(reasons[1..].iter().all(|reason| *reason == Reason::StatusSet), "{reasons:?}");
+    drop((online, friends));
+    real.end().await;
+}
