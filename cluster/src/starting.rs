@@ -91,7 +91,7 @@ pub(crate) async fn start(
             return Err(error);
         }
     }
-    let Store { writer, disk, lock, found, mut identity } = store;
+    let Store { writer, disk, lock, found, identity } = store;
     let (health_says, healthy) = watch::channel(true);
     let ground = Ground {
         node: identity.node.clone(),
