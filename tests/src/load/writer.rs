@@ -112,11 +112,17 @@ pub(super) fn missing(writer: &Written, history: &[Value]) -> Vec<String> {
             places.entry(text).or_default().push((at, entry["version"].as_u64().unwrap_or(0)));
         }
     }
+    // While somebody is offline the history keeps no text: such an entry stands for whichever write it was.
+    let mut unnamed = places.remove("").map_or(0, |entries| entries.len());
     let mut faults = Vec::new();
     let mut last = None;
     for write in &writer.acknowledged {
         let text = text(write.serial);
         let fault = match places.get(text.as_str()).map(Vec::as_slice) {
+            None if unnamed > 0 => {
+                unnamed -= 1;
+                continue;
+            }
             None => "is gone".to_owned(),
             Some([(_, version)]) if *version != write.version => {
                 format!("was answered with version {} and is there with {version}", write.version)
@@ -154,6 +160,8 @@ mod tests {
         let writer = writer(&[2, 3]);
         assert_eq!(missing(&writer, &whole), [] as [String; 0], "one without an answer may be there");
         assert!(missing(&writer, &whole[..2])[0].contains("is gone"));
+        let offline = json!({"reason": "status_set", "text": null, "version": 2});
+        assert_eq!(missing(&writer, &[entry(0, 2), offline]), [] as [String; 0], "set while offline: without a text");
         assert!(missing(&writer, &[entry(1, 3), entry(0, 2)])[0].contains("out of order"));
         assert!(missing(&writer, &[entry(0, 2), entry(1, 3), entry(1, 4)])[0].contains("2 times"));
         assert!(missing(&writer, &[entry(0, 2), entry(1, 9)])[0].contains("with 9"));
