@@ -91,6 +91,9 @@ pub(crate) const HANDING_OVER_MS: u64 = 2_000;
 pub(crate) const ASK_LEADER_MS: u64 = 5_000;
 /// Pause before the placement leader is looked for again, ms.
 pub(crate) const ASK_AGAIN_MS: u64 = 100;
+/// How long a node that belongs to a cluster listens, before its groups run, whether those it was told of are of another one,
+/// ms: long enough for whoever is there, and of no weight in a failover.
+pub(crate) const GREET_MS: u64 = 1_500;
 /// First and longest pause between rounds of asking addresses to be let in, ms.
 pub(crate) const JOIN_PAUSE_MS: (u64, u64) = (100, 2_000);
 /// How long a node that was removed is still talked to, ms: it should hear of it.

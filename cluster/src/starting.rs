@@ -5,9 +5,9 @@
 
 use crate::{
     cluster::Identity,
-    control::{Asked, Control, Foundation, join},
+    control::{Asked, Control, Foundation, greet, join},
     hosting::{self, Found, Ground, Hosting},
-    limits::FOUND_MS,
+    limits::{FOUND_MS, GREET_MS},
     observer::Observer,
     options::{Options, Surroundings},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
@@ -83,13 +83,14 @@ pub(crate) async fn start(
     let about = newcomer(&options, &store.identity, links.addr);
     // One that was let in and stopped before it had heard of anything asks again.
     let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
-    if store.identity.cluster_id.is_empty() || knows_nothing {
-        let joined = be_let_in(&options, &mut store, &links, &about).await;
-        if let Err(error) = joined {
-            links.link.stop().await;
-            close(&store).await;
-            return Err(error);
-        }
+    let taken = match store.identity.cluster_id.is_empty() || knows_nothing {
+        true => be_let_in(&options, &mut store, &links, &about).await,
+        false => be_taken_back(&options, &store, &links, &about).await,
+    };
+    if let Err(error) = taken {
+        links.link.stop().await;
+        close(&store).await;
+        return Err(error);
     }
     let Store { writer, disk, lock, found, identity } = store;
     let (health_says, healthy) = watch::channel(true);
@@ -234,6 +235,13 @@ async fn be_let_in(options: &Options, store: &mut Store, links: &Links, about: &
     let others = others.map(|member| PeerAt { name: member.name, address: member.peer });
     links.link.know(&store.identity.cluster_id, others.collect());
     Ok(())
+}
+
+/// Makes sure that those whom this node is told to join are not of another cluster.
+async fn be_taken_back(options: &Options, store: &Store, links: &Links, about: &Newcomer) -> Result<(), StartError> {
+    let cluster_id = Some(store.identity.cluster_id.clone());
+    let asked = Asked { addresses: &options.join, cluster_id, partitions: options.partitions, newcomer: about };
+    greet(&*links.link, &asked, Duration::from_millis(GREET_MS)).await
 }
 
 /// Logs the reason and ends the process: whoever comes after must not see a half-working node.

@@ -9,9 +9,10 @@ use crate::{
     peers::{JoinFailure, PeerLink},
     store::opening::StartError,
 };
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use rollcall_presence::{Newcomer, PlacementRefusal};
 use std::{collections::BTreeMap, time::Duration};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// What a node asks with.
 pub(crate) struct Asked<'a> {
@@ -63,6 +64,39 @@ pub(crate) async fn join(link: &dyn PeerLink, asked: &Asked<'_>, patience: Durat
         sleep_until(next).await;
         pause_ms = (pause_ms * 2).min(JOIN_PAUSE_MS.1);
     }
+}
+
+/// A node that belongs to a cluster says so to the addresses it was given, all at once and for `patience` at most: whoever is
+/// there and of another cluster ends the start. That nobody answers is no reason to wait: a whole cluster may be starting.
+///
+/// # Errors
+/// `WrongCluster` and `WrongKey`; nothing was changed anywhere.
+pub(crate) async fn greet(link: &dyn PeerLink, asked: &Asked<'_>, patience: Duration) -> Result<(), StartError> {
+    let cluster_id = asked.cluster_id.clone().unwrap_or_default();
+    let question = Question::Announce { cluster_id, newcomer: asked.newcomer.clone() }.sealed();
+    let mut answers: FuturesUnordered<_> = asked
+        .addresses
+        .iter()
+        .map(|address| link.join(address, question.clone()).map(move |answer| (address, answer)))
+        .collect();
+    let heard = async {
+        while let Some((address, answer)) = answers.next().await {
+            match answer {
+                Err(JoinFailure::WrongKey { address }) => return Err(StartError::WrongKey { address }),
+                Err(JoinFailure::Unreachable { .. }) => {}
+                Ok(answer) => match Answer::opened(&answer) {
+                    Some(Answer::NotWelcome(refusal @ JoinRefusal::WrongCluster { .. })) => {
+                        return Err(refused(asked, address, refusal));
+                    }
+                    // It is of the same cluster: what else there is to be said comes once the groups run.
+                    Some(Answer::Welcome(_) | Answer::NotWelcome(_)) => return Ok(()),
+                    _ => {}
+                },
+            }
+        }
+        Ok(())
+    };
+    timeout(patience, heard).await.unwrap_or(Ok(()))
 }
 
 fn refused(asked: &Asked<'_>, address: &str, refusal: JoinRefusal) -> StartError {

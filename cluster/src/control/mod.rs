@@ -19,7 +19,7 @@ mod settling;
 mod standing;
 
 pub use admin::AdminError;
-pub(crate) use joining::{Asked, join};
+pub(crate) use joining::{Asked, greet, join};
 pub(crate) use message::Introduced;
 pub use standing::ClusterStanding;
 

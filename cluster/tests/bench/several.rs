@@ -69,7 +69,9 @@ impl Several {
     }
 
     fn address_of(&self, n: u64) -> String {
-        self.ports.as_ref().map_or_else(|| address(n), |ports| format!("127.0.0.1:{}", ports[usize::try_from(n).unwrap()]))
+        self.ports
+            .as_ref()
+            .map_or_else(|| address(n), |ports| format!("127.0.0.1:{}", ports[usize::try_from(n).unwrap()]))
     }
 
     pub fn options(&self, n: u64, join: &[u64]) -> Options {
