@@ -364,7 +364,10 @@ async fn pump(
             return;
         }
         let read = match from.try_read(&mut bytes) {
-            Ok(0) => return,
+            Ok(0) => {
+                let _ = way.wait_for(|way| *way == Way::Open).await; // an end does not get through either
+                return;
+            }
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
