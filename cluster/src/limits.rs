@@ -102,3 +102,5 @@ pub(crate) const FOUND_MS: u64 = 30_000;
 /// Questions about the cluster that are carried out at once; more are turned away as busy. Each is small, and leases are one a
 /// member.
 pub(crate) const CONTROL_IN_FLIGHT: usize = 256;
+/// What the database keeps in memory while a stopped node is looked at or recovered, bytes: as a running one does by default.
+pub(crate) const RECOVER_CACHE_BYTES: u64 = 32 * 1_024 * 1_024;
