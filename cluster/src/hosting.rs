@@ -304,10 +304,9 @@ impl Hosting {
     /// The same, as it changes.
     #[must_use]
     pub(crate) fn placement_role_watch(&self) -> watch::Receiver<Role> {
-        self.seats.get(&PLACEMENT).map_or_else(
-            || watch::Sender::new(Role::Follower { leader: None }).subscribe(),
-            |seat| seat.shell.role(),
-        )
+        self.seats
+            .get(&PLACEMENT)
+            .map_or_else(|| watch::Sender::new(Role::Follower { leader: None }).subscribe(), |seat| seat.shell.role())
     }
 
     /// The placement as applied here; the default one as long as nothing is known.

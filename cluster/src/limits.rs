@@ -87,6 +87,9 @@ pub(crate) const SWEEP_MS: u64 = 1_000;
 pub(crate) const STEP_MS: u64 = 5_000;
 /// How long the program above may take to prepare a hand-over, ms: what it hands over is a kindness, not a truth.
 pub(crate) const HANDING_OVER_MS: u64 = 2_000;
+/// A voter that has missed more heartbeats than this, and a moment, ms, is not handed anything: it may be dead.
+pub(crate) const HEARTBEATS_MISSED_MAX: u64 = 3;
+pub(crate) const HEARTBEAT_SLACK_MS: u64 = 500;
 /// How long whoever asks the placement leader tries to find it, ms: longer than an election.
 pub(crate) const ASK_LEADER_MS: u64 = 5_000;
 /// Pause before the placement leader is looked for again, ms.

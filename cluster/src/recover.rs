@@ -137,7 +137,10 @@ fn look(data_dir: &Path, opened: &Opened) -> Result<Remains, StartError> {
     let state = StateCell::new(PLACEMENT, Arc::clone(&opened.disk), header);
     let known: Placement = state.with_rows(placement).map_err(|error| damaged(data_dir, &error.to_string()))?;
     if !known.members.contains_key(&identity.node) {
-        return Err(damaged(data_dir, "the node never heard who belongs to its cluster: another one must be recovered"));
+        return Err(damaged(
+            data_dir,
+            "the node never heard who belongs to its cluster: another one must be recovered",
+        ));
     }
     let kept = |id: PartitionId| match opened.position.logs.get(&id).and_then(|log| log.last) {
         Some(last) if known.replicas_of(id).any(|name| *name == identity.node) => Kept::Upto(last.index),

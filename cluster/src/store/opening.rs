@@ -105,7 +105,9 @@ pub enum StartError {
         name: NodeName,
     },
     /// The program is too old or too new for the cluster.
-    #[error("this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run")]
+    #[error(
+        "this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run"
+    )]
     Incompatible {
         /// Who was asked.
         address: String,

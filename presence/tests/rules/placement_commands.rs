@@ -386,10 +386,7 @@ fn what_one_node_has_left_becomes_a_cluster_of_its_own() {
         apply_placement(&mut placement, &command).unwrap();
     }
     let salvage = |name, id: &str| Command::Salvage { cluster_id: id.into(), name };
-    assert_eq!(
-        apply_placement(&mut placement, &salvage(node(7), "d")),
-        Err(Refusal::UnknownMember(node(7)))
-    );
+    assert_eq!(apply_placement(&mut placement, &salvage(node(7), "d")), Err(Refusal::UnknownMember(node(7))));
     assert_eq!(apply_placement(&mut placement, &salvage(node(1), "")), Err(Refusal::BadCluster));
     assert_eq!(apply_placement(&mut placement, &salvage(node(1), "d")), Ok(Applied::Changed));
     assert_eq!(placement.cluster_id, "d");
