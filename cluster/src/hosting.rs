@@ -343,7 +343,7 @@ impl Hosting {
         vote: LeaderVote,
         snapshot: GroupSnapshot,
     ) -> Option<SnapshotAnswer> {
-        if vote.leader_id.voted_for != from.raft_id {
+        if vote.leader_id.voted_for != from.raft_id || self.open_group(id).is_none() {
             return None;
         }
         let landing = self.seats.get(&id)?.shell.landing()?;

@@ -22,6 +22,7 @@ mod peers;
 mod placement_group;
 mod proposer;
 mod raft;
+pub mod recover;
 mod replica;
 mod role;
 mod side;

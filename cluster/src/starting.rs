@@ -255,11 +255,16 @@ fn default_on_fatal() -> OnFatal {
 async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
     let path = options.data_dir.clone();
     let expected = Expected { node: options.node.clone(), partitions: options.partitions };
-    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, &expected));
+    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, Some(&expected)));
     opening.await.unwrap_or_else(|panic| {
         let why = format!("reading it panicked: {panic}");
         Err(StartError::Damaged { path: options.data_dir.clone(), why })
     })
+}
+
+/// An id that no other cluster has.
+pub(crate) fn draw_cluster_id() -> String {
+    format!("{:016x}{:016x}", draw(), draw())
 }
 
 /// A number nobody else draws.
@@ -287,7 +292,7 @@ fn next_identity(found: Option<StoredIdentity>, options: &Options) -> StoredIden
         },
     };
     if identity.cluster_id.is_empty() && options.join.is_empty() {
-        identity.cluster_id = format!("{:016x}{:016x}", draw(), draw());
+        identity.cluster_id = draw_cluster_id();
         identity.founder = true;
     }
     identity

@@ -10,7 +10,9 @@ use super::{
     message::{Answer, Question},
 };
 use crate::{
-    limits::{ASK_LEADER_MS, FAREWELL_HEARD_MS, HANDING_OVER_MS, STEP_MS, SWEEP_MS},
+    limits::{
+        ASK_LEADER_MS, FAREWELL_HEARD_MS, HANDING_OVER_MS, HEARTBEAT_SLACK_MS, HEARTBEATS_MISSED_MAX, STEP_MS, SWEEP_MS,
+    },
     placement_group::{PLACEMENT, name_of},
     proposer::Group,
     raft::types::{Member, TypeConfig},
@@ -18,7 +20,11 @@ use crate::{
     transfer::transfer,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
+use openraft::{
+    ChangeMembers,
+    async_runtime::{Instant as _, watch::WatchReceiver},
+    metrics::RaftMetrics,
+};
 use parking_lot::Mutex;
 use rollcall_presence::{NodeName, PartitionId, Placement, PlacementCommand, placement_voters};
 use std::{
@@ -153,7 +159,8 @@ impl Control {
                 let _ = timeout(Duration::from_millis(SWEEP_MS), changed).await;
                 continue;
             }
-            if course.stays_until > Instant::now() {
+            let is_heard = |id: u64| is_heard_lately(&metrics.borrow_watched(), &course.group, id);
+            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !is_heard(leader)) {
                 wish.leader = None;
             }
             let stand = stand(&metrics.borrow_watched(), &wish, &mut course.bars);
@@ -331,6 +338,14 @@ fn matched(metrics: &RaftMetrics<TypeConfig>, id: u64) -> Option<u64> {
         return metrics.last_log_index;
     }
     metrics.replication.as_ref()?.get(&id)?.as_ref().map(|log_id| log_id.index)
+}
+
+/// Whether a node has answered the leader within a few heartbeats: a hand-over to one that is dead stops writes until the next
+/// election.
+fn is_heard_lately(metrics: &RaftMetrics<TypeConfig>, group: &Group, id: u64) -> bool {
+    let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(&id)).and_then(Option::as_ref);
+    let silence_ms = HEARTBEATS_MISSED_MAX * group.config().heartbeat_interval + HEARTBEAT_SLACK_MS;
+    heard.is_some_and(|heard| heard.elapsed() < Duration::from_millis(silence_ms))
 }
 
 fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {

@@ -377,3 +377,21 @@ proptest! {
         prop_assert_eq!(placement_voters(&members, &voters), voters);
     }
 }
+
+#[test]
+fn what_one_node_has_left_becomes_a_cluster_of_its_own() {
+    let mut placement = Placement::default();
+    let found = Command::Found { cluster_id: "c".into(), partitions: 2, replication: 3, first: newcomer(0, 1) };
+    for command in [found, Command::Admit(newcomer(1, 1)), Command::Drain { name: node(1) }] {
+        apply_placement(&mut placement, &command).unwrap();
+    }
+    let salvage = |name, id: &str| Command::Salvage { cluster_id: id.into(), name };
+    assert_eq!(apply_placement(&mut placement, &salvage(node(7), "d")), Err(Refusal::UnknownMember(node(7))));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "")), Err(Refusal::BadCluster));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "d")), Ok(Applied::Changed));
+    assert_eq!(placement.cluster_id, "d");
+    assert_eq!(placement.members.keys().collect::<Vec<_>>(), [&node(1)]);
+    assert_eq!(placement.members[&node(1)].state, MemberState::Up);
+    assert!(placement.partitions.iter().all(|at| at.voters == [node(1)] && at.leader == Some(node(1))));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "d")), Ok(Applied::Unchanged));
+}
