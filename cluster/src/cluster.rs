@@ -93,6 +93,18 @@ impl Cluster {
         self.control.placement()
     }
 
+    /// The partitions of which this node keeps a replica.
+    #[must_use]
+    pub fn held(&self) -> Vec<PartitionId> {
+        self.hosting.held()
+    }
+
+    /// Whether this node was told that it is no member any more: its groups have ended, or are about to.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.control.is_removed()
+    }
+
     /// Who leads the placement, as far as this node knows.
     #[must_use]
     pub fn placement_leader(&self) -> Option<NodeName> {

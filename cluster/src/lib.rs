@@ -38,8 +38,8 @@ pub use observer::Observer;
 pub use options::{HandingOver, MakeLink, Options, Surroundings};
 pub use partition::{NotHeld, NotHome, Partition, PartitionReport, ReplicaReport};
 pub use peers::{
-    GroupSnapshot, JoinFailure, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink, PeerSide,
-    PresenceLane, SnapshotAnswer,
+    Dial, GroupSnapshot, JoinFailure, KeepAlive, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink,
+    PeerSide, Peers, PeersError, PeersOptions, PresenceLane, SnapshotAnswer, TlsFiles,
 };
 pub use proposer::ProposeError;
 pub use raft::link::{Ask, Told};

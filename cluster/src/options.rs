@@ -2,7 +2,7 @@
 
 use crate::{
     StartError,
-    peers::{Peer, PeerLink, PeerSide},
+    peers::{Dial, Peer, PeerLink, PeerSide, TlsFiles},
     store::{disk::OpenDisk, writer::OnFatal},
 };
 use futures::future::BoxFuture;
@@ -48,6 +48,8 @@ pub struct Options {
     pub version: String,
     /// What nodes prove with that they may be members.
     pub cluster_key: Vec<u8>,
+    /// Certificates for the links to peers; none: what is said can be read on the way.
+    pub peer_tls: Option<TlsFiles>,
     /// How long a dead node's replicas wait for it before they are rebuilt elsewhere, ms.
     pub replace_after_ms: u64,
 }
@@ -73,6 +75,7 @@ impl Options {
             http_advertise: "127.0.0.1:7700".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             cluster_key: Vec::new(),
+            peer_tls: None,
             replace_after_ms: 300_000,
         }
     }
@@ -105,8 +108,10 @@ pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, (
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
 pub struct Surroundings {
-    /// Makes the way to other nodes from what this one answers them; none: a node by itself.
+    /// Makes the way to other nodes from what this one answers them; none: streams over sockets, as the options say.
     pub link: Option<MakeLink>,
+    /// Where those are dialled, if not at the address itself.
+    pub dial: Option<Dial>,
     /// Opens the store's disk; none: sled.
     pub disk: Option<OpenDisk>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.

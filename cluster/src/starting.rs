@@ -10,7 +10,7 @@ use crate::{
     limits::FOUND_MS,
     observer::Observer,
     options::{Options, Surroundings},
-    peers::{NoPeers, Peer, PeerAt, PeerLink, PeerSide, PresenceLane},
+    peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
     side::Side,
     store::{
@@ -72,9 +72,17 @@ pub(crate) async fn start(
     let config = hosting::config(&options)?;
     let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
     let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
-    let links = link_up(&options, &store.identity, lane, &mut surroundings);
+    let links = match link_up(&options, &store.identity, lane, &mut surroundings).await {
+        Ok(links) => links,
+        Err(error) => {
+            close(&store).await;
+            return Err(error);
+        }
+    };
     let about = newcomer(&options, &store.identity, links.addr);
-    if store.identity.cluster_id.is_empty() {
+    // One that was let in and stopped before it had heard of anything asks again.
+    let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
+    if store.identity.cluster_id.is_empty() || knows_nothing {
         let joined = be_let_in(&options, &mut store, &links, &about).await;
         if let Err(error) = joined {
             links.link.stop().await;
@@ -163,21 +171,27 @@ async fn close(store: &Store) {
     }
 }
 
-fn link_up(
+/// Links to peers: those that were passed in, or streams over sockets.
+async fn link_up(
     options: &Options,
     identity: &StoredIdentity,
     lane: Arc<dyn PresenceLane>,
     surroundings: &mut Surroundings,
-) -> Links {
+) -> Result<Links, StartError> {
     let side = Side::new(lane);
-    let link: Arc<dyn PeerLink> = match surroundings.link.take() {
-        Some(make) => {
-            let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
-            make(Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>)
-        }
-        None => Arc::new(NoPeers),
-    };
-    Links { side, link, addr: options.peer_listen }
+    let (name, raft_id, generation) = (identity.node.clone(), identity.raft_id, identity.generation);
+    let (me, answers) = (Peer { name, raft_id, generation }, Arc::clone(&side) as Arc<dyn PeerSide>);
+    if let Some(make) = surroundings.link.take() {
+        return Ok(Links { link: make(me, answers), side, addr: options.peer_listen });
+    }
+    let peers = Peers::bind(PeersOptions {
+        tls: options.peer_tls.clone(),
+        dial: surroundings.dial.take(),
+        ..PeersOptions::new(options.peer_listen, options.cluster_key.clone())
+    });
+    let peers = peers.await.map_err(|error| StartError::Links(error.to_string()))?;
+    let addr = peers.local_addr();
+    Ok(Links { link: peers.serve(me, answers), side, addr })
 }
 
 fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> Newcomer {
@@ -196,7 +210,8 @@ fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> N
 
 /// Asks to be let in, and takes note of it on disk.
 async fn be_let_in(options: &Options, store: &mut Store, links: &Links, about: &Newcomer) -> Result<(), StartError> {
-    let asked = Asked { addresses: &options.join, cluster_id: None, partitions: options.partitions, newcomer: about };
+    let cluster_id = Some(store.identity.cluster_id.clone()).filter(|id| !id.is_empty());
+    let asked = Asked { addresses: &options.join, cluster_id, partitions: options.partitions, newcomer: about };
     let welcome = join(&*links.link, &asked, Duration::from_millis(options.join_patience_ms)).await?;
     tracing::info!(cluster = welcome.cluster_id, members = welcome.members.len(), "this node was let in");
     store.identity.cluster_id = welcome.cluster_id;

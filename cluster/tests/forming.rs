@@ -41,3 +41,27 @@ async fn three_that_start_at_once_form_one_cluster() {
     }
     several.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fourth_node_takes_its_share_while_others_write_and_nothing_is_lost() {
+    let several = std::sync::Arc::new(Several::new(8));
+    tokio::join!(several.start(1), several.start(2), several.start(3));
+    several.settled(3, 3, 0).await;
+    let writer = tokio::spawn({
+        let several = std::sync::Arc::clone(&several);
+        async move {
+            for user in 0..100 {
+                several.write(user).await;
+            }
+        }
+    });
+    several.start(4).await;
+    several.settled(4, 3, 0).await;
+    writer.await.unwrap();
+    several.settled(4, 3, 0).await;
+    assert_eq!(several.missing(100), [0_u64; 0]);
+    let held: Vec<usize> = several.running().iter().map(|cluster| cluster.held().len()).collect();
+    assert_eq!(held, [6, 6, 6, 6], "24 replicas over four nodes");
+    assert_eq!(several.led().into_values().collect::<Vec<_>>(), [2, 2, 2, 2]);
+    several.stop_all().await;
+}

@@ -113,11 +113,18 @@ impl Control {
         }
         let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
         match tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await {
-            Ok(Ok(_)) => Answer::Leased(Leased {
-                term: group.term(),
-                epoch: self.placement_now().epoch,
-                median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
-            }),
+            Ok(Ok(_)) => {
+                let placement = self.placement_now();
+                let known = placement.members.get(&from.name);
+                if known.is_none_or(|member| member.raft_id != from.raft_id) {
+                    return Answer::NotWelcome(JoinRefusal::Removed);
+                }
+                Answer::Leased(Leased {
+                    term: group.term(),
+                    epoch: placement.epoch,
+                    median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
+                })
+            }
             _ => Answer::NotLeader { leader: None },
         }
     }

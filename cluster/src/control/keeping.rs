@@ -139,6 +139,11 @@ impl Control {
              directory away and start it with the address of a member in cluster.join"
         );
         self.removed.send_replace(true);
+        self.stand_alone();
         self.base.hosting.stop().await;
+        // What it holds is of no use to anybody any more; the data stays on disk.
+        for partition in self.base.hosting.partitions() {
+            partition.unseat();
+        }
     }
 }

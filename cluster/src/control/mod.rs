@@ -139,6 +139,10 @@ impl Control {
         self.standing.subscribe()
     }
 
+    pub(crate) fn is_removed(&self) -> bool {
+        *self.removed.borrow()
+    }
+
     /// Who leads the placement, as far as this node knows.
     pub(crate) fn placement_leader(&self) -> Option<NodeName> {
         match self.base.hosting.placement_role() {

@@ -4,7 +4,7 @@
 
 use super::{
     ClusterStanding, Confirmed, Control,
-    message::{Answer, Lease, Leased, Question},
+    message::{Answer, JoinRefusal, Lease, Leased, Question},
     unix_ms,
 };
 use crate::limits::{LEASE_ANSWER_MS, LEASE_SEND_MS, STANDING_MS};
@@ -45,14 +45,22 @@ impl Control {
             leads: self.led().into_iter().map(|partition| partition.0).collect(),
         });
         let patience = Duration::from_millis(LEASE_ANSWER_MS);
-        if let Ok(Ok(Answer::Leased(leased))) = timeout(patience, self.ask_leader(&lease, patience)).await {
-            self.confirm(asked_at, leased);
+        match timeout(patience, self.ask_leader(&lease, patience)).await {
+            Ok(Ok(Answer::Leased(leased))) => self.confirm(asked_at, leased),
+            // It may never hear of its own end through the group: that leaves it out by then.
+            Ok(Ok(Answer::NotWelcome(JoinRefusal::Removed))) => {
+                self.removed.send_replace(true);
+            }
+            _ => {}
         }
     }
 
     fn confirm(&self, asked_at: Instant, leased: Leased) {
         let ahead = i128::from(unix_ms()) - i128::from(leased.median_unix_ms);
         let clock_ahead_ms = i64::try_from(ahead).unwrap_or(i64::MAX);
+        if self.is_removed() {
+            return;
+        }
         let now = ClusterStanding { confirmed: true, last_confirmed: Some(asked_at), clock_ahead_ms };
         self.confirmed.send_replace(Some(Confirmed { asked_at, epoch: leased.epoch }));
         self.say(now);
@@ -65,6 +73,12 @@ impl Control {
         if now.confirmed && !is_fresh {
             self.say(ClusterStanding { confirmed: false, ..now });
         }
+    }
+
+    /// Nobody confirms this node any more.
+    pub(super) fn stand_alone(&self) {
+        let now = *self.standing.borrow();
+        self.say(ClusterStanding { confirmed: false, ..now });
     }
 
     /// Those who wait are woken when it is another verdict, not each time that it is repeated.

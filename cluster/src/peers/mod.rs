@@ -4,6 +4,27 @@
 //! [`LinkError`] says; what is told on the presence lane comes in order and without a gap until the link is lost, and a link
 //! that is lost says so on both sides.
 
+mod accept;
+mod answering;
+mod bounds;
+mod dial;
+mod frame;
+mod ground;
+mod links;
+mod options;
+mod outbox;
+mod pairing;
+mod proof;
+mod questions;
+mod snapshots;
+mod transport;
+#[cfg(test)]
+mod trials;
+mod wire;
+
+pub use links::Peers;
+pub use options::{Dial, KeepAlive, PeersError, PeersOptions, TlsFiles};
+
 use crate::{
     raft::{
         link::{Ask, Told},

@@ -132,6 +132,9 @@ pub enum StartError {
         /// What each address said last.
         said: String,
     },
+    /// No peers can be served.
+    #[error("{0}; see peer.listen and peer.tls")]
+    Links(String),
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),

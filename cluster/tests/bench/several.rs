@@ -1,5 +1,5 @@
 //! Several nodes of one cluster in one process, over a switchboard.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use super::{DEADLINE, switchboard::Switchboard, until};
 use rollcall_cluster::{Cluster, NoPresence, Observer, Options, Role, StartError, Surroundings};
@@ -38,6 +38,8 @@ pub struct Several {
     pub nodes: Mutex<BTreeMap<u64, Arc<Cluster>>>,
     pub replace_after_ms: u64,
     pub clock: AtomicU64,
+    /// Where nodes listen when they are linked over sockets.
+    ports: Option<Vec<u16>>,
 }
 
 impl Several {
@@ -53,7 +55,21 @@ impl Several {
             nodes: Mutex::default(),
             replace_after_ms: 300_000,
             clock: AtomicU64::new(1_700_000_000_000),
+            ports: None,
         }
+    }
+
+    /// The same, linked over sockets of this machine.
+    pub fn over_sockets(partitions: u16) -> Self {
+        let free = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // All held at once, so that they differ.
+        let held: Vec<_> = (0..8).map(free).collect();
+        let ports = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        Self { ports: Some(ports), ..Self::new(partitions) }
+    }
+
+    fn address_of(&self, n: u64) -> String {
+        self.ports.as_ref().map_or_else(|| address(n), |ports| format!("127.0.0.1:{}", ports[usize::try_from(n).unwrap()]))
     }
 
     pub fn options(&self, n: u64, join: &[u64]) -> Options {
@@ -61,16 +77,20 @@ impl Several {
         options.partitions = self.partitions;
         options.heartbeat_ms = 100;
         options.election_ms = 300;
-        options.join = join.iter().map(|n| address(*n)).collect();
+        options.join = join.iter().map(|n| self.address_of(*n)).collect();
         options.join_patience_ms = 20_000;
-        options.peer_advertise = Some(address(n));
+        match &self.ports {
+            Some(_) => options.peer_listen = self.address_of(n).parse().unwrap(),
+            None => options.peer_advertise = Some(address(n)),
+        }
         options.replace_after_ms = self.replace_after_ms;
         options
     }
 
     pub async fn try_start(&self, n: u64, options: Options, key: &[u8]) -> Result<Arc<Cluster>, StartError> {
-        let link = Some(self.board.make_link(&address(n), key));
+        let link = self.ports.is_none().then(|| self.board.make_link(&address(n), key));
         let surroundings = Surroundings { link, ..Surroundings::default() };
+        let options = Options { cluster_key: key.to_vec(), ..options };
         let cluster = Cluster::start_within(options, Arc::new(Nobody), Arc::new(NoPresence), surroundings).await?;
         self.nodes.lock().unwrap().insert(n, Arc::clone(&cluster));
         Ok(cluster)
