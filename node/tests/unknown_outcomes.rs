@@ -112,11 +112,7 @@ impl Stage {
         let fanout = Arc::new(Fanout::default());
         let applied = watch::Sender::new(0);
         let counted = Arc::new(Counted { fanout: fanout.clone(), applied: applied.clone() });
-<<<<<<< HEAD
         let cluster = Cluster::start_within(options, counted, Arc::new(NoPresence), surroundings).await.unwrap();
-=======
-        let cluster = Cluster::start_within(options, counted, Arc::new(rollcall_cluster::NoPresence), surroundings).await.unwrap();
->>>>>>> control
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let holder = Holder { node: name.clone(), generation: 1 };
         let mut settings = Settings::default();
