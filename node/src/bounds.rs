@@ -68,3 +68,5 @@ pub const DRAIN_BATCH_MS: u64 = 100;
 pub const DRAIN_WAIT_MS: u64 = 10_000;
 /// How long one try of a request that may be repeated takes at most, ms: a home that vanished without a word is another one by then.
 pub const HOME_TRY_MS: u64 = 1_500;
+/// How long a home may take to confirm its lease, ms: a valid one is confirmed at once, and a read index takes one round trip.
+pub const CONFIRM_MS: u64 = 500;

@@ -21,7 +21,7 @@ pub async fn of(node: &Node, started: Instant) -> NodeReport {
         if let Some(applied) = status.applied {
             report.applied.push((status.id, applied));
         }
-        if home.group().confirm().await.is_ok() {
+        if home.confirmed().await.is_ok() {
             report.partitions_led += 1;
             report.sessions += home.group().read(|view| view.ledger().sessions).unwrap_or_default();
             report.led.push(LedReport {

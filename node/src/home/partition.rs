@@ -14,7 +14,7 @@ use super::{
     watching::Watching,
 };
 use crate::{
-    bounds::{DUE_AGAIN_MS, HOME_DEADLINE_MS, TICK_MS, USER_MAILBOX_MAX},
+    bounds::{CONFIRM_MS, DUE_AGAIN_MS, HOME_DEADLINE_MS, TICK_MS, USER_MAILBOX_MAX},
     clock::Clock,
     peers::message::Parcel,
 };
@@ -195,8 +195,12 @@ impl HomePartition {
     }
 
     /// Whether this home holds its lease: what is read now reflects every acknowledged write.
-    pub(super) async fn confirmed(&self) -> Result<(), HomeError> {
-        self.group.confirm().await.map(|_| ()).map_err(|_| HomeError::NoHome)
+    ///
+    /// # Errors
+    /// `NoHome` when it does not, or cannot tell in time: a home that is cut off may wait for a quorum for ever.
+    pub async fn confirmed(&self) -> Result<(), HomeError> {
+        let confirming = tokio::time::timeout(Duration::from_millis(CONFIRM_MS), self.group.confirm());
+        confirming.await.ok().and_then(Result::ok).map(|_| ()).ok_or(HomeError::NoHome)
     }
 
     async fn ask_actor(
