@@ -3,6 +3,7 @@
 //! Owns names, defaults and help of commands and options; what they do is in the modules beside it. Relies on nothing
 //! but `clap`. Promises that `rollcall` alone takes the options of `rollcall serve`.
 
+use super::recover::RecoverOptions;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Replay(ReplayOptions),
     /// Run a cluster of several nodes on this machine, to try things out
     Dev(DevOptions),
+    /// Force a cluster that lost its quorum for good back to work, from what one node has left; asks first
+    Recover(RecoverOptions),
 }
 
 /// Where a node's settings come from, and the few that have an option.

@@ -12,7 +12,6 @@ mod dev;
 mod follower;
 mod frame;
 mod open_files;
-#[allow(dead_code, reason = "a command once the cluster offers to be forced")]
 mod recover;
 mod replay;
 mod socket;
@@ -92,6 +91,9 @@ pub fn run() -> ExitCode {
         Some(Command::Status(options)) => wait_for(status::run(&options)),
         Some(Command::Connect(options)) => wait_for(connect::run(&options)),
         Some(Command::Dev(options)) => wait_for(dev::run(&options)),
+        Some(Command::Recover(options)) => {
+            recover::Library::new().map_err(Failure::failed).and_then(|library| recover::run(&options, &library))
+        }
         Some(Command::Watch(options)) => wait_for(watch::run(&options)),
         Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(|faultless| match faultless {
             true => Ok(()),

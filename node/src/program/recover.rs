@@ -6,6 +6,11 @@
 
 use super::Failure;
 use clap::Args;
+use rollcall_cluster::{
+    StartError,
+    recover::{self, Kept, PartitionRemains, Remains},
+};
+use rollcall_presence::NodeName;
 use std::{
     io::{BufRead, IsTerminal as _, Write},
     path::{Path, PathBuf},
@@ -28,41 +33,6 @@ pub(crate) struct RecoverOptions {
     pub(crate) yes: bool,
 }
 
-/// What a stopped node's directory holds of its cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remains {
-    /// The cluster.
-    pub(crate) cluster_id: String,
-    /// The node whose directory it is.
-    pub(crate) node: String,
-    /// The other members, as this node knew them last. They can never come back as who they were.
-    pub(crate) others: Vec<String>,
-    /// Users in all that is left.
-    pub(crate) users: u64,
-    /// All partitions of the cluster, in order.
-    pub(crate) partitions: Vec<PartitionRemains>,
-}
-
-/// What is left of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionRemains {
-    /// Which.
-    pub(crate) id: u16,
-    /// What is here of it.
-    pub(crate) kept: Kept,
-}
-
-/// What is here of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// The whole log up to this entry: the last writes that others acknowledged may be missing.
-    Upto(u64),
-    /// A replica that was still being filled: users of the partition may be missing as a whole.
-    Partly(u64),
-    /// Nothing: its users come back as never seen.
-    Nothing,
-}
-
 /// The one that looks and does.
 pub(crate) trait Recovery {
     /// Why it could not.
@@ -73,6 +43,31 @@ pub(crate) trait Recovery {
 
     /// Makes this node the only one of the cluster, with what is left.
     fn force(&self, data_dir: &Path) -> Result<(), Self::Error>;
+}
+
+/// The cluster crate, on a runtime of its own.
+pub(crate) struct Library(tokio::runtime::Runtime);
+
+impl Library {
+    /// Ready to look.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Self)
+    }
+}
+
+impl Recovery for Library {
+    type Error = StartError;
+
+    fn inspect(&self, data_dir: &Path) -> Result<Remains, StartError> {
+        self.0.block_on(recover::inspect(data_dir))
+    }
+
+    fn force(&self, data_dir: &Path) -> Result<(), StartError> {
+        self.0.block_on(recover::force(data_dir)).map(drop)
+    }
 }
 
 /// Why nothing was recovered.
@@ -118,8 +113,8 @@ fn talk<R: Recovery>(
         let mut typed = String::new();
         input.read_line(&mut typed).map_err(RecoverError::Input)?;
         let typed = typed.trim().to_owned();
-        if typed != remains.node {
-            return Err(RecoverError::Declined { typed, node: remains.node }.into());
+        if typed != remains.node.as_str() {
+            return Err(RecoverError::Declined { typed, node: remains.node.to_string() }.into());
         }
     }
     recovery.force(data_dir).map_err(|e| RecoverError::Force(e.to_string()))?;
@@ -129,6 +124,7 @@ fn talk<R: Recovery>(
 /// What is left and what may be lost, in words.
 fn account(remains: &Remains) -> String {
     let Remains { cluster_id, node, others, users, partitions } = remains;
+    let others: Vec<&str> = others.iter().map(NodeName::as_str).collect();
     let gone = if others.is_empty() { "nobody".into() } else { others.join(", ") };
     let mut text = format!(
         "This is node {node} of cluster {cluster_id}.\n\
@@ -182,6 +178,7 @@ fn next(remains: &Remains, data_dir: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rollcall_presence::PartitionId;
     use std::cell::Cell;
 
     struct Plain {
@@ -204,9 +201,10 @@ mod tests {
 
     fn plain() -> Plain {
         let kept = [Kept::Upto(12), Kept::Partly(3), Kept::Nothing];
-        let partitions = (0..).zip(kept).map(|(id, kept)| PartitionRemains { id, kept }).collect();
-        let others = vec!["n1".into(), "n2".into()];
-        let remains = Remains { cluster_id: "c".into(), node: "n3".into(), others, users: 7, partitions };
+        let partitions = (0..).map(PartitionId).zip(kept).map(|(id, kept)| PartitionRemains { id, kept }).collect();
+        let name = |name| NodeName::new(name).unwrap();
+        let others = vec![name("n1"), name("n2")];
+        let remains = Remains { cluster_id: "c".into(), node: name("n3"), others, users: 7, partitions };
         Plain { forced: Cell::new(false), remains: Ok(remains) }
     }
 
@@ -258,7 +256,7 @@ mod tests {
     #[test]
     fn many_partitions_are_counted() {
         let partitions: Vec<PartitionRemains> =
-            (0..25).map(|id| PartitionRemains { id, kept: Kept::Nothing }).collect();
+            (0..25).map(PartitionId).map(|id| PartitionRemains { id, kept: Kept::Nothing }).collect();
         assert!(named(&partitions.iter().collect::<Vec<_>>()).ends_with("18, 19 and 5 more"));
     }
 }
