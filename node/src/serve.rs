@@ -226,8 +226,6 @@ async fn listen(address: &str) -> Result<TcpListener, ServeError> {
 
 fn options(settings: &Settings, node: NodeName) -> Options {
     Options {
-        data_dir: settings.node.data_dir.clone(),
-        node,
         partitions: settings.cluster.partitions,
         heartbeat_ms: settings.cluster.heartbeat_ms,
         election_ms: settings.cluster.election_ms,
@@ -239,6 +237,8 @@ fn options(settings: &Settings, node: NodeName) -> Options {
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
         cache_bytes: settings.limits.store_cache_bytes,
+        replication: settings.cluster.replication,
+        ..Options::new(settings.node.data_dir.clone(), node)
     }
 }
 

@@ -118,7 +118,9 @@ impl Stage {
         let fanout = Arc::new(Fanout::default());
         let applied = watch::Sender::new(0);
         let counted = Arc::new(Counted { fanout: fanout.clone(), applied: applied.clone() });
-        let cluster = Cluster::start_within(options, counted, Arc::new(rollcall_cluster::NoPresence), surroundings).await.unwrap();
+        let cluster = Cluster::start_within(options, counted, Arc::new(rollcall_cluster::NoPresence), surroundings)
+            .await
+            .unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let holder = Holder { node: name, generation: 1 };
         let sockets = Sockets::new(holder, ConnectionLimits { node: 100, user: 10 });
