@@ -2,13 +2,13 @@
 
 use super::bench::{DEADLINE, Node, With, linked, name, two, until};
 use crate::peers::{
-    KeepAlive, NoPresence, Peer, PeerSide, PresenceLane,
-    bounds::{FRAME_MAX_BYTES, HANDSHAKE_MAX_MS, STRANGERS_MAX},
-    dial::greet,
+    JoinFailure, KeepAlive, NoPresence, Peer, PeerAt, PeerSide, PresenceLane,
+    bounds::{FRAME_MAX_BYTES, HANDSHAKE_MAX_MS, PROTOCOL, STRANGERS_MAX},
+    dial::{DialFailure, greet, next_greeting},
     ground::Ground,
-    outbox::Outbox,
-    proof::{ClusterKey, Lane},
-    transport::{self, Transport},
+    outbox::{Incoming, Outbox, OutboxStream},
+    proof::{Challenge, ClusterKey, Greeting, Hello, Lane, Refusal},
+    transport::{self, Acceptor, Lanes, Transport, connections},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -161,4 +161,58 @@ async fn a_member_that_says_what_makes_no_sense_loses_its_lane_and_nothing_else(
     until("nothing is left of it", || a.heard.events.lock().len() == 1).await;
     assert_eq!(b.control(&a, b"x").await.unwrap(), b"control: x");
     assert_eq!(*b.heard.events.lock(), ["+a"]);
+}
+
+#[tokio::test]
+async fn a_dialler_without_the_key_is_refused_and_gets_no_proof_to_work_on() {
+    let a = Node::start("a", With::default()).await;
+    let me = Peer { name: name("m"), raft_id: 1, generation: 1 };
+    for lane in [Lane::Raft, Lane::Presence, Lane::Snapshot, Lane::Join] {
+        let (outbox, body) = Outbox::new(10, 1_000);
+        let (cluster_id, to) = ("c1".to_owned(), Some(a.name.clone()));
+        let hello = Hello { protocol: PROTOCOL, lane, cluster_id, to, from: (&me).into(), nonce: [1; 32] };
+        outbox.greet(Greeting::Hello(hello).encoded());
+        outbox.greet(Greeting::Proof([7; 32]).encoded());
+        let mut incoming = transport::open(channel(&a).await, body).await.unwrap();
+        assert!(matches!(next_greeting(&mut incoming).await, Ok(Greeting::Challenge(_))));
+        assert_eq!(next_greeting(&mut incoming).await, Err(DialFailure::Refused(Refusal::WrongKey)));
+    }
+}
+
+/// Welcomes everybody, without a key.
+struct Impostor;
+
+impl Acceptor for Impostor {
+    fn opened(self: Arc<Self>, mut incoming: Incoming) -> Result<OutboxStream, tonic::Status> {
+        let (outbox, body) = Outbox::new(10, 1_000);
+        tokio::spawn(async move {
+            let Ok(Greeting::Hello(hello)) = next_greeting(&mut incoming).await else { return };
+            let name = hello.to.unwrap_or_else(|| name("i"));
+            let from = (&Peer { name, raft_id: 1, generation: 1 }).into();
+            let challenge = Challenge { cluster_id: hello.cluster_id, from, nonce: [2; 32] };
+            outbox.greet(Greeting::Challenge(challenge).encoded());
+            let Ok(Greeting::Proof(proof)) = next_greeting(&mut incoming).await else { return };
+            outbox.greet(Greeting::Welcome(proof).encoded()); // thrown back
+            while let Ok(Some(_)) = incoming.message().await {}
+        });
+        Ok(body)
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_welcomes_everybody_without_the_key_is_not_believed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = transport().server().unwrap();
+    let serving = server.serve_with_incoming(Lanes(Arc::new(Impostor)), connections(listener));
+    let serving = tokio::spawn(async move { serving.await.unwrap() });
+    let a = Node::start("a", With::default()).await;
+    let joined = a.link.join(&address, b"hello".to_vec()).await;
+    assert_eq!(joined, Err(JoinFailure::WrongKey { address: address.clone() }));
+    a.link.know("c1", vec![a.at(), PeerAt { name: name("i"), address }]);
+    for _ in 0..20 {
+        assert!(!a.link.reaches(&name("i"), 1));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    serving.abort();
 }

@@ -47,6 +47,36 @@ async fn a_silent_link_is_noticed_and_what_was_asked_over_it_is_unanswered() {
     linked(&a, &b).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_told_once_a_link_is_there_comes_after_the_other_side_heard_of_it() {
+    let (a, b, first, second) = two_through_proxies().await;
+    for node in [&a, &b] {
+        assert!(node.heard.greeting.set(std::sync::Arc::clone(&node.link)).is_ok());
+    }
+    let lost = || (a.heard.count("-b"), b.heard.count("-a"));
+    let greeted = |node: &Node| node.heard.events.lock().last().is_some_and(|event| event == "hi");
+    for round in 1..=20 {
+        let cut = [&first, &second];
+        let cut = if round % 3 == 0 { &cut[..1] } else { &cut[..] };
+        let before = lost();
+        cut.iter().for_each(|proxy| proxy.set(Way::Closed));
+        until("both hear of it", || lost().0 > before.0 && lost().1 > before.1).await;
+        cut.iter().for_each(|proxy| proxy.set(Way::Open));
+        until("both are greeted", || greeted(&a) && greeted(&b)).await;
+    }
+    for node in [&a, &b] {
+        let events = node.heard.events.lock().clone();
+        let (mut links, mut greetings) = (0, 0);
+        for event in &events {
+            links += usize::from(event.starts_with('+'));
+            greetings += usize::from(event == "hi");
+            // The first link was not greeted.
+            assert!(greetings < links, "a greeting comes before its link: {events:?}");
+        }
+        node.link.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_starts_again_is_linked_afresh() {
     let (a, b) = two().await;
