@@ -129,22 +129,26 @@ pub(crate) async fn start(
         side: links.side,
         handing_over: surroundings.handing_over,
     });
-    if identity.founder {
-        let mut placement = control.placement();
-        let founded = placement.wait_for(|placement| placement.is_founded());
-        match timeout(Duration::from_millis(FOUND_MS), founded).await {
-            Ok(_) => {
-                // Never again: what this node does not keep any more is kept by others.
-                identity.founder = false;
-                write_identity(&writer, &identity, &options).await?;
-            }
-            Err(_) => tracing::warn!("the cluster is not founded yet"),
-        }
+    if identity.founder && is_founded(&control).await {
+        // Never again: what this node does not keep any more is kept by others.
+        identity.founder = false;
+        write_identity(&writer, &identity, &options).await?;
     }
     let StoredIdentity { cluster_id, node, generation, .. } = identity;
     let identity = Identity { cluster_id, node, generation };
     let (link, peer_addr) = (links.link, links.addr);
     Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
+}
+
+/// Whether the placement came to be founded, in time.
+async fn is_founded(control: &Control) -> bool {
+    let mut placement = control.placement();
+    let founded = placement.wait_for(|placement| placement.is_founded());
+    let founded = timeout(Duration::from_millis(FOUND_MS), founded).await.is_ok();
+    if !founded {
+        tracing::warn!("the cluster is not founded yet");
+    }
+    founded
 }
 
 async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFatal) -> Result<Store, StartError> {
