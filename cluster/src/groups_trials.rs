@@ -111,7 +111,7 @@ impl Node {
     async fn start(board: &Arc<Switchboard>, path: &Path, n: u64, partitions: u16) -> Self {
         let expected = Expected { node: name(n), partitions };
         let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
-        let opened = opening::open(path, Box::new(sled), &expected).unwrap();
+        let opened = opening::open(path, Box::new(sled), Some(&expected)).unwrap();
         let Opened { lock, disk, watermark, position, identity, log_bytes, states, dropped, .. } = opened;
         let found = Found { states, logs: position.logs.clone(), log_bytes };
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));

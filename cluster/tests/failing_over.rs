@@ -1,5 +1,7 @@
 //! Nodes die, are cut off and come back; the others go on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
+#[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;
 
 use bench::several::{Several, node};

@@ -1,5 +1,7 @@
 //! Nodes become a cluster, and everything spreads over them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
+#[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;
 
 use bench::several::Several;

@@ -1,5 +1,7 @@
 //! Who is let into a cluster, who is not, and what those are told.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
+#[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;
 
 use bench::several::{Several, address, node};

@@ -1,5 +1,7 @@
 //! The same cluster over real sockets: it forms, loses a node, restarts and refuses strangers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
+#[allow(unreachable_pub, reason = "a module of its own in each test file")]
 mod bench;
 
 use bench::several::{Several, node};

@@ -54,7 +54,7 @@ struct Trial {
 fn opened(path: &Path) -> Opened {
     let expected = Expected { node: NodeName::new("n1").unwrap(), partitions: 1 };
     let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
-    opening::open(path, Box::new(sled), &expected).unwrap()
+    opening::open(path, Box::new(sled), Some(&expected)).unwrap()
 }
 
 impl Trial {
@@ -262,7 +262,7 @@ async fn a_gap_in_a_log_and_an_old_vote_are_refused() {
     let refused = |path: &Path| {
         let expected = Expected { node: NodeName::new("n1").unwrap(), partitions: 1 };
         let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
-        opening::open(path, Box::new(sled), &expected).err().unwrap().to_string()
+        opening::open(path, Box::new(sled), Some(&expected)).err().unwrap().to_string()
     };
     let dir = tempfile::tempdir().unwrap();
     let mut trial = Trial::open(dir.path()).await;

@@ -4,7 +4,7 @@ use crate::placement_world::{Cluster, newcomer, node, spread};
 use proptest::{collection::btree_set, prelude::*};
 use rollcall_presence::{
     Applied, Member, MemberState, Move, Newcomer, NodeName, PartitionId, Placement, PlacementCommand as Command,
-    PlacementRefusal as Refusal, Standing, limits, placement_voters,
+    PlacementRefusal as Refusal, Standing, apply_placement, limits, placement_voters,
 };
 use std::collections::BTreeMap;
 
