@@ -4,6 +4,7 @@ use crate::{
     node::Node,
     peers::message::{LedReport, NodeReport},
 };
+use futures::future::join_all;
 use std::time::Instant;
 
 /// The report of `node`, which runs since `started`. It leads what it could confirm its lease of just now.
@@ -14,14 +15,16 @@ pub async fn of(node: &Node, started: Instant) -> NodeReport {
         rss_bytes: resident_bytes(),
         ..NodeReport::default()
     };
-    for home in node.homes.partitions() {
+    let homes = node.homes.partitions();
+    let confirmed = join_all(homes.iter().map(|home| home.confirmed())).await;
+    for (home, confirmed) in homes.iter().zip(confirmed) {
         report.user_actors += home.user_actors() as u64;
         let Some(status) = home.group().status() else { continue };
         report.partitions_held += 1;
         if let Some(applied) = status.applied {
             report.applied.push((status.id, applied));
         }
-        if home.confirmed().await.is_ok() {
+        if confirmed.is_ok() {
             report.partitions_led += 1;
             report.sessions += home.group().read(|view| view.ledger().sessions).unwrap_or_default();
             report.led.push(LedReport {

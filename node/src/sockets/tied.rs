@@ -61,9 +61,10 @@ impl Sockets {
         self.subjects().of_partition(partition).iter().for_each(|subject| subject.restale(stale));
     }
 
-    /// Takes what a home answered to a page. What is left to be asked, by connection.
+    /// Takes what a home answered to a page; `ended` is said to connections whose session has ended. What is left to be asked, by
+    /// connection.
     #[must_use]
-    pub fn mend(&self, mends: Mends) -> Vec<(u64, What)> {
+    pub fn mend(&self, mends: Mends, ended: GoodbyeReason) -> Vec<(u64, What)> {
         let revision = mends.revision;
         for mend in mends.subjects {
             let Some(subject) = self.subjects().get(&mend.user) else { continue };
@@ -77,7 +78,7 @@ impl Sockets {
         let mut left = Vec::new();
         for mend in mends.connections {
             match mend.what {
-                What::Revoked => self.part(mend.number, GoodbyeReason::Revoked),
+                What::Revoked => self.part(mend.number, ended),
                 What::Replaced => self.part(mend.number, GoodbyeReason::Replaced),
                 What::Follow | What::Vet => left.push((mend.number, mend.what)),
             }

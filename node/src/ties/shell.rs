@@ -18,9 +18,17 @@ use crate::{
     sockets::{Sockets, outbox::Outbox},
 };
 use parking_lot::Mutex;
+use rollcall_api::service::GoodbyeReason;
 use rollcall_cluster::Role;
 use rollcall_presence::{NodeName, PartitionId, UserId, visibility::viewer_allows};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 /// Everything that this node ties to homes.
@@ -32,6 +40,8 @@ pub struct Ties {
     sockets: Arc<Sockets>,
     clock: Arc<dyn Clock>,
     at_once: Arc<Semaphore>,
+    /// Whether this node was out of reach and not everything is announced since: it may have been taken for dead.
+    was_cut_off: AtomicBool,
 }
 
 /// The home changed or was lost before it had heard everything.
@@ -51,6 +61,7 @@ impl Ties {
             sockets,
             clock,
             at_once: Arc::new(Semaphore::new(ANNOUNCED_AT_ONCE)),
+            was_cut_off: AtomicBool::new(false),
         })
     }
 
@@ -96,6 +107,9 @@ impl Ties {
 
     /// Whether this node reaches a majority of the cluster has changed.
     pub fn confirmed(self: &Arc<Self>, is: bool) {
+        if !is {
+            self.was_cut_off.store(true, Ordering::Release);
+        }
         self.on_all(&Event::Confirmed(is));
     }
 
@@ -120,6 +134,9 @@ impl Ties {
             let (id, tied) = (partition.id(), self.sockets.ties_to(partition.id()));
             self.on(id, Event::Leader(leader));
             self.on(id, Event::Tick { tied });
+        }
+        if self.was_cut_off.load(Ordering::Acquire) && self.are_settled() {
+            self.was_cut_off.store(false, Ordering::Release);
         }
         for stranger in std::mem::take(&mut *self.strangers.lock()) {
             self.sockets.subjects().unless_watched(&stranger, || {
@@ -189,7 +206,10 @@ impl Ties {
     }
 
     async fn mend(&self, mends: Mends) -> Result<(), Lost> {
-        for (number, what) in self.sockets.mend(mends) {
+        // Who was revoked is not to come back; who was lost with a node that was taken for dead is.
+        let cut_off = self.was_cut_off.load(Ordering::Acquire);
+        let ended = if cut_off { GoodbyeReason::Isolated } else { GoodbyeReason::Revoked };
+        for (number, what) in self.sockets.mend(mends, ended) {
             let Some((at, outbox)) = self.sockets.connection(number) else { continue };
             match what {
                 What::Vet => self.vet(&outbox).await?,

@@ -73,12 +73,16 @@ impl Client {
                 match poll_fn(|cx| self.connection.poll_delivery(cx)).await {
                     Delivery::Presences(presences) => self.take(presences.iter().map(|p| p.json.as_ref())),
                     Delivery::Unwatched(users) => users.iter().for_each(|u| drop(self.held.remove(u))),
-                    Delivery::Goodbye { reason, .. } => self.goodbye = Some(reason),
+                    Delivery::Goodbye { reason, .. } => {
+                        self.goodbye = Some(reason);
+                        // Nothing else comes any more: the deadline has to come to its turn.
+                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    }
                 }
             }
         };
         let met = tokio::time::timeout(DEADLINE, met).await;
-        assert!(met.is_ok(), "never: {what}; held {:?}", self.held);
+        assert!(met.is_ok(), "never: {what}; {:?}; held {:?}", self.goodbye, self.held);
     }
 
     pub fn sees(&self, user: &UserId, field: &str, value: impl Into<Value>) -> bool {

@@ -51,7 +51,7 @@ async fn when_a_node_is_killed_its_users_are_written_again_and_only_who_does_not
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_acknowledges_nothing_says_stale_and_holds_what_the_homes_hold_once_it_is_back() {
-    let real = Real::new().await;
+    let real = Real::with_grace(15_000).await;
     let (alice, bob) = (real.user_at(2, 0), real.user_at(0, 0));
     real.list(0, &alice, ListKind::Contacts, &[&bob], &[]).await;
     let online = Client::connect(&real, 0, &alice).await;
@@ -142,5 +142,23 @@ async fn with_one_link_cut_in_one_direction_or_both_nobody_alive_is_shown_offlin
     let reasons = real.reasons(1, &alice).await;
     assert!(reasons[1..].iter().all(|reason| *reason == Reason::StatusSet), "{reasons:?}");
     drop((online, friends));
+    real.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_whose_sessions_ended_while_their_node_was_taken_for_dead_are_asked_to_come_back() {
+    let real = Real::new().await;
+    let bob = real.user_at(0, 0);
+    let mut inside = Client::connect(&real, 2, &bob).await;
+    real.board.isolate(&node_name(2));
+    let ended = async {
+        while real.reasons(1, &bob).await != [Reason::Connected, Reason::NodeLost] {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.unwrap();
+    real.board.heal_all();
+    inside.until("goodbye", |c| c.goodbye == Some(GoodbyeReason::Isolated)).await;
+    drop(inside);
     real.end().await;
 }

@@ -36,8 +36,12 @@ pub struct Real {
 impl Real {
     /// Three nodes that have become one cluster.
     pub async fn new() -> Self {
+        Self::with_grace(2_000).await
+    }
+
+    pub async fn with_grace(grace_ms: u64) -> Self {
         let mut settings = Settings::default();
-        settings.presence.grace_ms = 2_000;
+        settings.presence.grace_ms = grace_ms;
         let mut real =
             Self { board: Switchboard::new(), nodes: Vec::new(), dir: tempfile::tempdir().unwrap(), settings };
         for index in 0..3 {
