@@ -1,7 +1,7 @@
 //! Groups over several nodes in one process: what replicas do as they are let in, cut off, dropped and opened again.
 
 use crate::{
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     observer::Observer,
     options::Options,
     partition::Partition,
@@ -9,6 +9,7 @@ use crate::{
     placement_group::{PLACEMENT, PlacementGroup},
     proposer::{Group, ProposeError},
     raft::{
+        landing::sweep,
         link::{Ask, Told},
         types::Member,
     },
@@ -101,6 +102,7 @@ struct Node {
     link: Arc<dyn PeerLink>,
     writer: Arc<Writer>,
     disk: Arc<dyn Disk>,
+    _healthy: watch::Sender<bool>,
     _lock: DirectoryLock,
 }
 
@@ -134,6 +136,7 @@ impl Node {
         let link = board.plug(peer, &format!("n{n}:1"), b"key", Arc::clone(&side) as Arc<dyn PeerSide>);
         let mut options = Options::new(path.to_owned(), name(n));
         (options.heartbeat_ms, options.election_ms) = (50, 200);
+        let healthy = watch::Sender::new(true);
         let ground = Ground {
             node: name(n),
             raft_id: n,
@@ -144,13 +147,13 @@ impl Node {
             config: hosting::config(&options).unwrap(),
             policy: options.policy,
             writes_in_flight: 64,
-            health: watch::channel(true).1,
+            health: healthy.subscribe(),
         };
         let hosting = Hosting::new(ground, partitions, found);
         let _ = side.set(Open { hosting: Arc::clone(&hosting), lane: Arc::new(NoPresence) });
         link.know("c", (1..=9).map(|n| PeerAt { name: name(n), address: format!("n{n}:1") }).collect());
         hosting.open_held().await.unwrap();
-        Self { hosting, link, writer, disk, _lock: lock }
+        Self { hosting, link, writer, disk, _healthy: healthy, _lock: lock }
     }
 
     async fn stop(self) {
@@ -197,6 +200,12 @@ impl Node {
     async fn learner(&self, id: PartitionId, n: u64) {
         let group = self.hosting.group(id).unwrap();
         group.add_learner(n, Member { name: name(n) }, false).await.unwrap();
+    }
+
+    /// Takes the learner `n` out of `id`.
+    async fn remove(&self, id: PartitionId, n: u64) {
+        let group = self.hosting.group(id).unwrap();
+        group.change_membership(ChangeMembers::RemoveNodes([n].into()), false).await.unwrap();
     }
 
     /// Makes these the voters of `id`; who is none any more is out.
@@ -261,7 +270,7 @@ impl Three {
             three.nodes[&n].hosting.open(id).await.unwrap();
         }
         let group = three.nodes[&1].hosting.group(id).unwrap();
-        until("the founder leads", || metrics(&group).current_leader == Some(1)).await;
+        until("the founder leads", || metrics(&group).last_applied.is_some_and(|id| id.index > 0)).await;
         for n in [2, 3] {
             three.nodes[&1].learner(id, n).await;
             until("a learner catches up", || is_caught_up(&group, n)).await;

@@ -13,6 +13,7 @@ use crate::{
     placement_group::{PLACEMENT, PlacementGroup, name_of},
     proposer::Group,
     raft::{
+        landing::{land, sweep},
         link::{Ask, Told},
         machine::Audience,
         types::Member,
@@ -24,7 +25,7 @@ use crate::{
         key,
         ledger::{LogLedger, StateHeader},
         opening::StartError,
-        work::{BulkWork, promise},
+        work::promise,
         writer::Writer,
     },
 };
@@ -118,6 +119,9 @@ pub(crate) fn config(options: &Options) -> Result<Arc<Config>, StartError> {
         // A leader that restarts in its old term would go unnoticed, and with it the sessions it forgot.
         enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
+        // Whoever opens a replica afresh while its leader still sends to it must not fell the leader. Of a voter that would be a lost
+        // vote all the same: only what is no member any more is dropped, and a store that lost something is not started from.
+        allow_log_reversion: Some(true),
         // Snapshots are asked for one group at a time.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: limits::LOG_KEEP_ENTRIES,
@@ -249,7 +253,13 @@ impl Hosting {
         self.replica(id).map(|replica| replica.group().clone())
     }
 
-    fn replica(&self, id: PartitionId) -> Option<Arc<Replica>> {
+    /// The group, unless peers get no answer of it.
+    fn open_group(&self, id: PartitionId) -> Option<Group> {
+        self.replica(id).filter(|replica| !replica.is_closed()).map(|replica| replica.group().clone())
+    }
+
+    /// The replica that runs here, if any.
+    pub(crate) fn replica(&self, id: PartitionId) -> Option<Arc<Replica>> {
         self.seats.get(&id)?.shell.replica()
     }
 
@@ -294,10 +304,9 @@ impl Hosting {
     /// The same, as it changes.
     #[must_use]
     pub(crate) fn placement_role_watch(&self) -> watch::Receiver<Role> {
-        self.seats.get(&PLACEMENT).map_or_else(
-            || watch::Sender::new(Role::Follower { leader: None }).subscribe(),
-            |seat| seat.shell.role(),
-        )
+        self.seats
+            .get(&PLACEMENT)
+            .map_or_else(|| watch::Sender::new(Role::Follower { leader: None }).subscribe(), |seat| seat.shell.role())
     }
 
     /// The placement as applied here; the default one as long as nothing is known.
@@ -308,7 +317,7 @@ impl Hosting {
 
     /// What the group of `id` answers to a peer; `None` when it does not run here, or the peer speaks in another's name.
     pub(crate) async fn raft(&self, from: &Peer, id: PartitionId, ask: Ask) -> Option<Told> {
-        let group = self.group(id)?;
+        let group = self.open_group(id)?;
         let speaker = match &ask {
             Ask::Append(rpc) => rpc.vote.leader_id.voted_for,
             Ask::Vote(rpc) | Ask::PreVote(rpc) => rpc.vote.leader_id.voted_for,
@@ -325,8 +334,8 @@ impl Hosting {
         }
     }
 
-    /// Takes a snapshot from a peer; `None` when the group does not run here, could not take it, or the peer speaks in
-    /// another's name.
+    /// Takes a snapshot from a peer; `None` when the group does not run here, could not take it, takes another one, or the peer
+    /// speaks in another's name.
     pub(crate) async fn snapshot(
         &self,
         from: &Peer,
@@ -334,11 +343,30 @@ impl Hosting {
         vote: LeaderVote,
         snapshot: GroupSnapshot,
     ) -> Option<SnapshotAnswer> {
-        let group = self.group(id)?;
-        if vote.leader_id.voted_for != from.raft_id {
+        if vote.leader_id.voted_for != from.raft_id || self.open_group(id).is_none() {
             return None;
         }
-        group.install_full_snapshot(vote, snapshot).await.ok()
+        let landing = self.seats.get(&id)?.shell.landing()?;
+        let writer = Arc::clone(&self.ground.writer);
+        // In a task of its own: whoever sends may go away, and what was handed to the group is in use until it is installed.
+        let installed = tokio::spawn(async move {
+            let GroupSnapshot { meta, snapshot } = snapshot;
+            let landed = tokio::select! {
+                landed = land(landing.replica.state(), &writer, snapshot) => landed,
+                () = landing.replica.ending() => return None,
+            };
+            match landed {
+                Ok(snapshot) => {
+                    let snapshot = GroupSnapshot { meta, snapshot };
+                    landing.replica.group().install_full_snapshot(vote, snapshot).await.ok()
+                }
+                Err(error) => {
+                    tracing::warn!(group = name_of(id), %error, "a snapshot did not arrive");
+                    None
+                }
+            }
+        });
+        installed.await.ok().flatten()
     }
 
     /// Ends all groups, for good. What the disk holds stays.
@@ -363,14 +391,4 @@ fn failed(id: PartitionId, why: &dyn std::fmt::Display) -> StartError {
 
 fn stopping(id: PartitionId) -> StartError {
     failed(id, &"there is no such partition, or this node is stopping")
-}
-
-/// Removes a range, and waits until it is gone.
-///
-/// # Errors
-/// When the writer has ended.
-pub(crate) async fn sweep(writer: &Writer, from: Vec<u8>, to: Vec<u8>) -> Result<(), ()> {
-    let (done, swept) = promise();
-    writer.queue().bulk(BulkWork::Sweep(from, to, done));
-    swept.await.map_err(|_| ())
 }

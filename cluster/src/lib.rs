@@ -11,15 +11,18 @@ mod cluster;
 mod control;
 #[cfg(test)]
 mod groups_trials;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod hosting;
 mod limits;
 mod observer;
 mod options;
 mod partition;
 mod peers;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod placement_group;
 mod proposer;
 mod raft;
+pub mod recover;
 mod replica;
 mod role;
 mod side;
@@ -27,8 +30,10 @@ mod starting;
 mod state;
 mod store;
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "integration tests use it too")]
 #[path = "../tests/bench/switchboard.rs"]
 mod switchboard;
+#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod transfer;
 mod upkeep;
 

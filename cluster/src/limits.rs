@@ -87,6 +87,9 @@ pub(crate) const SWEEP_MS: u64 = 1_000;
 pub(crate) const STEP_MS: u64 = 5_000;
 /// How long the program above may take to prepare a hand-over, ms: what it hands over is a kindness, not a truth.
 pub(crate) const HANDING_OVER_MS: u64 = 2_000;
+/// A voter that has missed more heartbeats than this, and a moment, ms, is not handed anything: it may be dead.
+pub(crate) const HEARTBEATS_MISSED_MAX: u64 = 3;
+pub(crate) const HEARTBEAT_SLACK_MS: u64 = 500;
 /// How long whoever asks the placement leader tries to find it, ms: longer than an election.
 pub(crate) const ASK_LEADER_MS: u64 = 5_000;
 /// Pause before the placement leader is looked for again, ms.
@@ -102,3 +105,5 @@ pub(crate) const FOUND_MS: u64 = 30_000;
 /// Questions about the cluster that are carried out at once; more are turned away as busy. Each is small, and leases are one a
 /// member.
 pub(crate) const CONTROL_IN_FLIGHT: usize = 256;
+/// What the database keeps in memory while a stopped node is looked at or recovered, bytes: as a running one does by default.
+pub(crate) const RECOVER_CACHE_BYTES: u64 = 32 * 1_024 * 1_024;

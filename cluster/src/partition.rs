@@ -6,7 +6,7 @@
 use crate::{
     proposer::ProposeError,
     raft::types::TypeConfig,
-    replica::Replica,
+    replica::{Landing, Replica},
     role::{self, Role, RoleBoard},
     state::view::View,
 };
@@ -99,6 +99,13 @@ impl Partition {
     /// The replica, if one is kept here.
     pub(crate) fn replica(&self) -> Option<Arc<Replica>> {
         self.replica.read().clone()
+    }
+
+    /// A snapshot may land in the replica here, unless there is none, or another one lands.
+    pub(crate) fn landing(&self) -> Option<Landing> {
+        // Under the lock: whoever takes the replica off its seat waits for this landing too.
+        let seat = self.replica.read();
+        seat.as_ref().and_then(Replica::landing)
     }
 
     /// Which partition.

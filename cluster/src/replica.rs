@@ -7,7 +7,7 @@ use crate::{
     raft::{
         log::{LogCell, LogStore},
         machine::{Audience, Machine},
-        tether::{Ties, tie},
+        tether::{Tether, Ties, tie},
         types::TypeConfig,
     },
     state::cell::StateCell,
@@ -15,7 +15,11 @@ use crate::{
 };
 use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
 use rollcall_presence::PartitionId;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::hosting::Ground;
 
@@ -34,6 +38,17 @@ pub(crate) struct Replica {
     log: Arc<LogCell>,
     proposer: Proposer,
     ties: Ties,
+    ending: watch::Sender<bool>,
+    lands: Arc<Semaphore>,
+    /// Whether peers get no answer.
+    closed: AtomicBool,
+}
+
+/// The right to let a snapshot land in a replica, which is not ended meanwhile.
+pub(crate) struct Landing {
+    pub(crate) replica: Arc<Replica>,
+    _turn: OwnedSemaphorePermit,
+    _tether: Tether,
 }
 
 impl Replica {
@@ -63,7 +78,19 @@ impl Replica {
             group.trigger().elect(false).await.map_err(|e| e.to_string())?;
         }
         let proposer = Proposer::start(group.clone(), ground.policy, ground.writes_in_flight);
-        Ok(Self { group, state, log, proposer, ties })
+        let lands = Arc::new(Semaphore::new(1));
+        let (ending, closed) = (watch::Sender::new(false), AtomicBool::new(false));
+        Ok(Self { group, state, log, proposer, ties, ending, lands, closed })
+    }
+
+    /// From now on peers get no answer, or get one again. While they get none, nobody counts on what is here.
+    pub(crate) fn close(&self, closed: bool) {
+        self.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// Whether peers get no answer.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// The group.
@@ -91,8 +118,21 @@ impl Replica {
         self.group.metrics().borrow_watched().clone()
     }
 
+    /// A snapshot may land, unless another one does.
+    pub(crate) fn landing(self: &Arc<Self>) -> Option<Landing> {
+        let turn = Arc::clone(&self.lands).try_acquire_owned().ok()?;
+        Some(Landing { replica: Arc::clone(self), _turn: turn, _tether: self.ties.tether() })
+    }
+
+    /// Returns once the replica is to end.
+    pub(crate) async fn ending(&self) {
+        // The sender is this replica's own, so that waiting cannot fail.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
     /// Ends the group, and returns once nothing of it can write any more.
     pub(crate) async fn end(&self) {
+        self.ending.send_replace(true);
         if let Err(error) = self.group.shutdown().await {
             tracing::warn!(%error, "a group did not end cleanly");
         }

@@ -6,12 +6,13 @@
 use crate::{
     cluster::Identity,
     control::{Asked, Control, Foundation, join},
-    hosting::{self, Found, Ground, Hosting, sweep},
+    hosting::{self, Found, Ground, Hosting},
     limits::FOUND_MS,
     observer::Observer,
     options::{Options, Surroundings},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
+    raft::landing::sweep,
     side::Side,
     store::{
         disk::{Disk, OpenDisk, SledDisk},
@@ -90,7 +91,7 @@ pub(crate) async fn start(
             return Err(error);
         }
     }
-    let Store { writer, disk, lock, found, identity } = store;
+    let Store { writer, disk, lock, found, mut identity } = store;
     let (health_says, healthy) = watch::channel(true);
     let ground = Ground {
         node: identity.node.clone(),
@@ -115,27 +116,32 @@ pub(crate) async fn start(
         tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), health_says, on_fatal)),
         tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
     ];
-    let StoredIdentity { cluster_id, node, generation, partitions, founder, .. } = identity;
     let control = Control::start(Foundation {
         about,
-        cluster_id: cluster_id.clone(),
-        partitions,
+        cluster_id: identity.cluster_id.clone(),
+        partitions: identity.partitions,
         replication: options.replication,
-        founder,
-        join: options.join,
+        founder: identity.founder,
+        join: options.join.clone(),
         replace_after_ms: options.replace_after_ms,
         hosting: Arc::clone(&hosting),
         link: Arc::clone(&links.link),
         side: links.side,
         handing_over: surroundings.handing_over,
     });
-    if founder {
+    if identity.founder {
         let mut placement = control.placement();
         let founded = placement.wait_for(|placement| placement.is_founded());
-        if timeout(Duration::from_millis(FOUND_MS), founded).await.is_err() {
-            tracing::warn!("the cluster is not founded yet");
+        match timeout(Duration::from_millis(FOUND_MS), founded).await {
+            Ok(_) => {
+                // Never again: what this node does not keep any more is kept by others.
+                identity.founder = false;
+                write_identity(&writer, &identity, &options).await?;
+            }
+            Err(_) => tracing::warn!("the cluster is not founded yet"),
         }
     }
+    let StoredIdentity { cluster_id, node, generation, .. } = identity;
     let identity = Identity { cluster_id, node, generation };
     let (link, peer_addr) = (links.link, links.addr);
     Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
@@ -155,7 +161,7 @@ async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFata
         writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
     }
     for (from, to) in dropped {
-        sweep(&writer, from, to).await.map_err(|()| disk_failed(options))?;
+        sweep(&writer, from, to).await.map_err(|_| disk_failed(options))?;
     }
     Ok(Store { writer, disk, lock, found, identity })
 }
@@ -234,11 +240,16 @@ fn default_on_fatal() -> OnFatal {
 async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
     let path = options.data_dir.clone();
     let expected = Expected { node: options.node.clone(), partitions: options.partitions };
-    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, &expected));
+    let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, Some(&expected)));
     opening.await.unwrap_or_else(|panic| {
         let why = format!("reading it panicked: {panic}");
         Err(StartError::Damaged { path: options.data_dir.clone(), why })
     })
+}
+
+/// An id that no other cluster has.
+pub(crate) fn draw_cluster_id() -> String {
+    format!("{:016x}{:016x}", draw(), draw())
 }
 
 /// A number nobody else draws.
@@ -266,7 +277,7 @@ fn next_identity(found: Option<StoredIdentity>, options: &Options) -> StoredIden
         },
     };
     if identity.cluster_id.is_empty() && options.join.is_empty() {
-        identity.cluster_id = format!("{:016x}{:016x}", draw(), draw());
+        identity.cluster_id = draw_cluster_id();
         identity.founder = true;
     }
     identity

@@ -6,7 +6,12 @@ use bench::several::{Several, address, node};
 use rollcall_cluster::StartError;
 use rollcall_presence::MemberState;
 
-async fn refused(several: &Several, n: u64, change: impl FnOnce(&mut rollcall_cluster::Options), key: &[u8]) -> StartError {
+async fn refused(
+    several: &Several,
+    n: u64,
+    change: impl FnOnce(&mut rollcall_cluster::Options),
+    key: &[u8],
+) -> StartError {
     let mut options = several.options(n, &[1]);
     options.join_patience_ms = 3_000;
     change(&mut options);

@@ -91,3 +91,22 @@ async fn a_node_that_was_removed_while_it_was_away_is_told_at_its_next_start() {
     several.settled(3, 3, 0).await;
     several.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_one_can_leave_and_the_other_leads_all_it_can() {
+    let several = Several::new(4);
+    several.start(1).await;
+    several.start(2).await;
+    several.settled(2, 1, 1).await;
+    for user in 0..20 {
+        several.write(user).await;
+    }
+    assert!(several.get(2).leave(bench::DEADLINE).await);
+    assert_eq!(several.led()[&node(2)], 0);
+    bench::until("the other leads everything", || several.led()[&node(1)] == 4).await;
+    several.stop(2).await;
+    several.start(2).await;
+    several.settled(2, 1, 1).await;
+    assert_eq!(several.missing(20), [0_u64; 0]);
+    several.stop_all().await;
+}

@@ -238,6 +238,7 @@ fn options(settings: &Settings, node: NodeName) -> Options {
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
         cache_bytes: settings.limits.store_cache_bytes,
+        replication: settings.cluster.replication,
         ..Options::new(settings.node.data_dir.clone(), node)
     }
 }

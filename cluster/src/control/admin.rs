@@ -86,14 +86,18 @@ impl Control {
         led.into_iter().all(|id| !self.has_heir(id))
     }
 
-    /// Whether another living voter of the group could lead it.
+    /// Whether another living member could lead the group. One that follows a partition without a vote gets it while this node
+    /// drains; in the placement group votes stay where they are.
     fn has_heir(&self, id: PartitionId) -> bool {
         let placement = self.placement_now();
         let Some(group) = self.base.hosting.group(id) else { return false };
         let metrics = group.metrics();
         let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let takes = |name: &NodeName, raft_id: u64| name != self.me() && voters.contains(&raft_id);
+        let all: Vec<u64> = match id {
+            PLACEMENT => metrics.membership_config.voter_ids().collect(),
+            _ => metrics.membership_config.nodes().map(|(id, _)| *id).collect(),
+        };
+        let takes = |name: &NodeName, raft_id: u64| name != self.me() && all.contains(&raft_id);
         placement.members.iter().any(|(name, member)| member.takes() && takes(name, member.raft_id))
     }
 }

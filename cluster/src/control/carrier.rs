@@ -10,7 +10,9 @@ use super::{
     message::{Answer, Question},
 };
 use crate::{
-    limits::{ASK_LEADER_MS, FAREWELL_HEARD_MS, HANDING_OVER_MS, STEP_MS, SWEEP_MS},
+    limits::{
+        ASK_LEADER_MS, FAREWELL_HEARD_MS, HANDING_OVER_MS, HEARTBEAT_SLACK_MS, HEARTBEATS_MISSED_MAX, STEP_MS, SWEEP_MS,
+    },
     placement_group::{PLACEMENT, name_of},
     proposer::Group,
     raft::types::{Member, TypeConfig},
@@ -18,7 +20,11 @@ use crate::{
     transfer::transfer,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
+use openraft::{
+    ChangeMembers,
+    async_runtime::{Instant as _, watch::WatchReceiver},
+    metrics::RaftMetrics,
+};
 use parking_lot::Mutex;
 use rollcall_presence::{NodeName, PartitionId, Placement, PlacementCommand, placement_voters};
 use std::{
@@ -62,7 +68,8 @@ impl Control {
     /// Never ends by itself.
     pub(super) async fn carry_out(self: Arc<Self>) {
         let mut roles: FuturesUnordered<_> = FuturesUnordered::new();
-        let next = |mut role: tokio::sync::watch::Receiver<Role>| async move { role.changed().await.ok().map(|()| role) };
+        let next =
+            |mut role: tokio::sync::watch::Receiver<Role>| async move { role.changed().await.ok().map(|()| role) };
         roles.extend(self.base.hosting.partitions().iter().map(|partition| next(partition.role())));
         roles.push(next(self.base.hosting.placement_role_watch()));
         let mut placement = self.placement();
@@ -136,7 +143,11 @@ impl Control {
             }
             let Some(mut wish) = self.wish(&now, course.id, &course.group) else { return };
             if !self.is_fresh(course.id, &now) {
-                tracing::debug!(group = name_of(course.id), epoch = now.epoch, "waits for the placement to be confirmed");
+                tracing::debug!(
+                    group = name_of(course.id),
+                    epoch = now.epoch,
+                    "waits for the placement to be confirmed"
+                );
                 self.pulse_now.notify_one();
                 let mut confirmed = self.confirmed.subscribe();
                 let changed = async {
@@ -148,7 +159,8 @@ impl Control {
                 let _ = timeout(Duration::from_millis(SWEEP_MS), changed).await;
                 continue;
             }
-            if course.stays_until > Instant::now() {
+            let is_heard = |id: u64| is_heard_lately(&metrics.borrow_watched(), &course.group, id);
+            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !is_heard(leader)) {
                 wish.leader = None;
             }
             let stand = stand(&metrics.borrow_watched(), &wish, &mut course.bars);
@@ -191,7 +203,9 @@ impl Control {
                 let added = group.add_learner(id, Member { name }, false);
                 within(added).await
             }
-            Step::Voters(voters) => within(group.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await,
+            Step::Voters(voters) => {
+                within(group.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await
+            }
             Step::Remove(gone) => {
                 if course.id == PLACEMENT && !said_farewell(&mut course.farewell, &gone, stand) {
                     return false;
@@ -252,9 +266,9 @@ impl Control {
         }
         let since = self.carrier.led.lock().get(&id).map(|(_, since)| *since);
         let confirmed = *self.confirmed.borrow();
-        since.zip(confirmed).is_some_and(|(since, confirmed)| {
-            confirmed.asked_at >= since && placement.epoch >= confirmed.epoch
-        })
+        since
+            .zip(confirmed)
+            .is_some_and(|(since, confirmed)| confirmed.asked_at >= since && placement.epoch >= confirmed.epoch)
     }
 
     fn wish(&self, placement: &Placement, id: PartitionId, group: &Group) -> Option<Wish> {
@@ -265,7 +279,8 @@ impl Control {
         }
         let at = placement.assignment(id)?;
         let ids = Self::ids(placement);
-        let all = |names: &[NodeName]| names.iter().map(|name| ids.get(name).copied()).collect::<Option<BTreeSet<u64>>>();
+        let all =
+            |names: &[NodeName]| names.iter().map(|name| ids.get(name).copied()).collect::<Option<BTreeSet<u64>>>();
         let (voters, learners) = at.wanted();
         let known = at.voters.iter().chain(&at.learners);
         let may_lead = |name: &&NodeName| placement.members.get(*name).is_some_and(rollcall_presence::Member::takes);
@@ -283,7 +298,8 @@ impl Control {
         let me = self.base.about.raft_id;
         let ids = Self::ids(placement);
         let group = &metrics.membership_config;
-        let is_current = |name: &&NodeName| ids.get(*name).is_some_and(|id| group.voter_ids().any(|voter| voter == *id));
+        let is_current =
+            |name: &&NodeName| ids.get(*name).is_some_and(|id| group.voter_ids().any(|voter| voter == *id));
         let current: Vec<NodeName> = placement.members.keys().filter(is_current).cloned().collect();
         let voters: BTreeSet<u64> =
             placement_voters(&placement.members, &current).iter().filter_map(|name| ids.get(name).copied()).collect();
@@ -292,7 +308,8 @@ impl Control {
         let nodes: BTreeSet<u64> = group.nodes().map(|(id, _)| *id).collect();
         let configs = group.membership().get_joint_config();
         // A cluster in which nobody can vote is left as it is.
-        let changing = !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
+        let changing =
+            !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
         let takes = |name: &NodeName| placement.members.get(name).is_some_and(rollcall_presence::Member::takes);
         let heirs = current.iter().filter(|name| takes(name)).filter_map(|name| ids.get(name).copied());
         let leader = if takes(self.me()) { None } else { heirs.max_by_key(|id| matched(metrics, *id)) };
@@ -321,6 +338,14 @@ fn matched(metrics: &RaftMetrics<TypeConfig>, id: u64) -> Option<u64> {
         return metrics.last_log_index;
     }
     metrics.replication.as_ref()?.get(&id)?.as_ref().map(|log_id| log_id.index)
+}
+
+/// Whether a node has answered the leader within a few heartbeats: a hand-over to one that is dead stops writes until the next
+/// election.
+fn is_heard_lately(metrics: &RaftMetrics<TypeConfig>, group: &Group, id: u64) -> bool {
+    let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(&id)).and_then(Option::as_ref);
+    let silence_ms = HEARTBEATS_MISSED_MAX * group.config().heartbeat_interval + HEARTBEAT_SLACK_MS;
+    heard.is_some_and(|heard| heard.elapsed() < Duration::from_millis(silence_ms))
 }
 
 fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {

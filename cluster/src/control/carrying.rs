@@ -117,7 +117,8 @@ fn next_change(wish: &Wish, stand: &Stand) -> Step {
     if let Some(late) = wish.learners.iter().find(|node| is_awaited(node)) {
         return Step::AwaitCatchUp(*late);
     }
-    let unwanted: BTreeSet<u64> = stand.nodes.iter().copied().filter(|node| wanted().all(|kept| kept != *node)).collect();
+    let unwanted: BTreeSet<u64> =
+        stand.nodes.iter().copied().filter(|node| wanted().all(|kept| kept != *node)).collect();
     if unwanted.is_empty() { Step::Report } else { Step::Remove(unwanted) }
 }
 

@@ -29,13 +29,12 @@ pub(crate) struct Asked<'a> {
 ///
 /// # Errors
 /// [`StartError`], saying what to do.
-pub(crate) async fn join(
-    link: &dyn PeerLink,
-    asked: &Asked<'_>,
-    patience: Duration,
-) -> Result<Welcome, StartError> {
-    let question =
-        Question::Join { cluster_id: asked.cluster_id.clone(), partitions: asked.partitions, newcomer: asked.newcomer.clone() };
+pub(crate) async fn join(link: &dyn PeerLink, asked: &Asked<'_>, patience: Duration) -> Result<Welcome, StartError> {
+    let question = Question::Join {
+        cluster_id: asked.cluster_id.clone(),
+        partitions: asked.partitions,
+        newcomer: asked.newcomer.clone(),
+    };
     let question = question.sealed();
     let deadline = Instant::now() + patience;
     let mut said: BTreeMap<&str, String> = BTreeMap::new();

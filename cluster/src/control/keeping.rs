@@ -1,7 +1,9 @@
 //! The replicas of this node follow the placement: opened where it names this node, dropped where it does not any more.
 //!
-//! Promises to drop a replica only by a placement that a quorum has confirmed since this node started, and that is newer than
-//! the one that had it opened: an old placement says nothing about a replica that it does not know of.
+//! A placement may be old news when it is acted on, and name this node again by now. So a replica that it does not name is first
+//! closed to peers; then a quorum has to confirm the placement; and only then, if that names this node still not, it is dropped.
+//! Promises that nobody counts on anything that was dropped: whoever lets this node in again does so after the confirmation,
+//! and has had no answer since before it.
 
 use super::{Control, standing::Confirmed};
 use crate::{
@@ -20,8 +22,8 @@ use tokio::time::{Instant, timeout};
 /// What this node remembers of what it did.
 #[derive(Default)]
 struct Kept {
-    /// By which epoch a replica was opened.
-    opened: BTreeMap<PartitionId, u64>,
+    /// Since when a replica is closed to peers, to be dropped.
+    closed: BTreeMap<PartitionId, std::time::Instant>,
     /// The members as of the placement before.
     members: BTreeSet<NodeName>,
     /// Whether this node was seen to be a member.
@@ -65,7 +67,7 @@ impl Control {
             let changed = async {
                 tokio::select! {
                     _ = placement.changed() => {}
-                    _ = confirmed.wait_for(|now| now.map(|now| now.epoch) != fresh.map(|fresh| fresh.epoch)) => {}
+                    _ = confirmed.changed(), if !kept.closed.is_empty() => {}
                     _ = removed.changed() => {}
                 }
             };
@@ -73,7 +75,7 @@ impl Control {
         }
     }
 
-    /// Opens and drops; answers whether all is as it should be.
+    /// Opens, closes and drops; answers whether all is as it should be.
     async fn keep_once(&self, now: &Placement, fresh: Option<Confirmed>, kept: &mut Kept) -> bool {
         if !now.is_founded() {
             return true;
@@ -83,26 +85,27 @@ impl Control {
         let held: BTreeSet<PartitionId> = hosting.held().into_iter().collect();
         let mut done = true;
         for id in runs.difference(&held) {
-            match hosting.open(*id).await {
-                Ok(()) => {
-                    tracing::debug!(group = name_of(*id), epoch = now.epoch, "a replica was opened");
-                    kept.opened.insert(*id, now.epoch);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a replica could not be opened");
-                    done = false;
-                }
+            if let Err(error) = hosting.open(*id).await {
+                tracing::warn!(%error, "a replica could not be opened");
+                done = false;
             }
         }
-        let is_confirmed = fresh.is_some_and(|fresh| now.epoch >= fresh.epoch);
+        for id in runs.intersection(&held).filter(|id| kept.closed.remove(id).is_some()) {
+            self.close(*id, false);
+        }
         for id in held.difference(&runs) {
-            let opened = kept.opened.get(id).copied().unwrap_or(0);
-            if !is_confirmed || now.epoch <= opened {
+            let Some(since) = kept.closed.get(id).copied() else {
+                self.close(*id, true);
+                kept.closed.insert(*id, std::time::Instant::now());
+                self.pulse_now.notify_one();
+                continue;
+            };
+            if !fresh.is_some_and(|fresh| fresh.asked_at > since && now.epoch >= fresh.epoch) {
                 continue;
             }
             match hosting.drop_replica(*id).await {
                 Ok(()) => {
-                    kept.opened.remove(id);
+                    kept.closed.remove(id);
                 }
                 Err(error) => {
                     tracing::warn!(group = name_of(*id), %error, "a replica could not be dropped");
@@ -111,6 +114,12 @@ impl Control {
             }
         }
         done
+    }
+
+    fn close(&self, id: PartitionId, closed: bool) {
+        if let Some(replica) = self.base.hosting.replica(id) {
+            replica.close(closed);
+        }
     }
 
     fn hint(&self, placement: &Placement) {

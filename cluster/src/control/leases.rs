@@ -91,7 +91,8 @@ impl LeaseTable {
     #[must_use]
     pub(crate) fn leading(&self, placement: &Placement) -> BTreeSet<NodeName> {
         // One that has not said anything yet may lead.
-        let leads = |name: &NodeName, member: &Member| self.lease_of(name, member).is_none_or(|heard| !heard.leads.is_empty());
+        let leads =
+            |name: &NodeName, member: &Member| self.lease_of(name, member).is_none_or(|heard| !heard.leads.is_empty());
         placement.members.iter().filter(|(name, member)| leads(name, member)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -171,12 +172,8 @@ mod tests {
 
     fn three() -> Placement {
         let mut placement = Placement::default();
-        let found = PlacementCommand::Found {
-            cluster_id: "c".into(),
-            partitions: 2,
-            replication: 3,
-            first: newcomer(1),
-        };
+        let found =
+            PlacementCommand::Found { cluster_id: "c".into(), partitions: 2, replication: 3, first: newcomer(1) };
         for command in [found, PlacementCommand::Admit(newcomer(2)), PlacementCommand::Admit(newcomer(3))] {
             apply_placement(&mut placement, &command).unwrap();
         }
@@ -224,7 +221,10 @@ mod tests {
         table.look_at(&placement, now);
         assert!(table.live(&placement, now).contains(&name("n1")), "the lease of its earlier start is not its own");
         assert!(!table.live(&placement, now + LEASE_MS).contains(&name("n1")));
-        assert!(!table.hear(&name("n1"), &lease(1, &[]), now, 1_000) || !table.is_heard(&name("n1"), &placement.members[&name("n1")], now));
+        assert!(
+            !table.hear(&name("n1"), &lease(1, &[]), now, 1_000)
+                || !table.is_heard(&name("n1"), &placement.members[&name("n1")], now)
+        );
     }
 
     #[test]

@@ -24,13 +24,8 @@ pub(crate) use message::Introduced;
 pub use standing::ClusterStanding;
 
 use crate::{
-    hosting::Hosting,
-    limits::CONTROL_IN_FLIGHT,
-    options::HandingOver,
-    peers::PeerLink,
-    placement_group::PlacementGroup,
-    role::Role,
-    side::Side,
+    hosting::Hosting, limits::CONTROL_IN_FLIGHT, options::HandingOver, peers::PeerLink,
+    placement_group::PlacementGroup, role::Role, side::Side,
 };
 use carrier::Carrier;
 use leases::LeaseTable;

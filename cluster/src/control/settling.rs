@@ -76,7 +76,10 @@ impl Control {
                 return true;
             }
             Some(Answer::NotWelcome(refusal)) => {
-                tracing::error!(?refusal, "the cluster does not take this node back; its groups run, and are given nothing");
+                tracing::error!(
+                    ?refusal,
+                    "the cluster does not take this node back; its groups run, and are given nothing"
+                );
             }
             answer => tracing::debug!(?answer, "nobody takes note of this start yet"),
         }

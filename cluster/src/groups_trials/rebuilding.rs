@@ -1,6 +1,7 @@
 //! Replicas that are dropped, rebuilt from nothing, or were too far behind for the log.
 
 use super::*;
+use crate::state::stream::ChunkSource;
 
 /// Drops the replica on `n` as the control does: out of the group first.
 async fn take_out(three: &Three, n: u64, rest: &[u64]) {
@@ -96,6 +97,46 @@ async fn an_empty_replica_and_one_that_fell_behind_the_log_get_a_snapshot() {
     three.end(3).await;
     three.begin(3).await;
     three.all_read(&[3], 199, "long ago").await;
+    three.stop().await;
+}
+
+/// Gives the first chunk of another's snapshot, and then loses the link.
+struct Torn(Option<crate::state::stream::SnapshotStream>);
+
+impl ChunkSource for Torn {
+    fn next(&mut self) -> BoxFuture<'_, std::io::Result<Option<Vec<u8>>>> {
+        Box::pin(async move {
+            match self.0.take() {
+                Some(mut whole) => whole.next().await,
+                None => Err(std::io::Error::other("the link is lost")),
+            }
+        })
+    }
+}
+
+/// openraft takes an install that breaks off for a broken store, and ends the group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_breaks_off_fells_nobody_and_the_next_one_lands() {
+    let three = Three::spread(P).await;
+    home(&three.nodes[&1]).await;
+    three.nodes[&1].put(1, "kept").await.unwrap();
+    three.all_read(&[3], 1, "kept").await;
+    let group = three.nodes[&1].group();
+    three.board.isolate(&name(3));
+    for user in 2..20 {
+        three.nodes[&1].put(user, "more").await.unwrap();
+    }
+    let leader = Peer { name: name(1), raft_id: 1, generation: 1 };
+    let vote = metrics(&group).vote;
+    let mut torn = group.get_snapshot().await.unwrap().unwrap();
+    torn.snapshot = Box::new(Torn(Some(torn.snapshot)));
+    assert!(three.nodes[&3].hosting.snapshot(&leader, P, vote, torn).await.is_none());
+    let whole = group.get_snapshot().await.unwrap().unwrap();
+    assert!(three.nodes[&3].hosting.snapshot(&leader, P, vote, whole).await.is_some());
+    three.all_read(&[3], 19, "more").await;
+    three.board.heal_all();
+    three.nodes[&1].put(1, "goes on").await.unwrap();
+    three.all_read(&[1, 2, 3], 1, "goes on").await;
     three.stop().await;
 }
 

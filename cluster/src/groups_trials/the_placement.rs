@@ -73,6 +73,16 @@ async fn the_placement_comes_with_a_snapshot() {
     let same = followed.wait_for(|placement| *placement == wanted);
     tokio::time::timeout(DEADLINE, same).await.expect("hears of it").unwrap();
     assert_eq!(wanted.members[&name(1)].generation, 99);
+
+    // A replica that is built anew has nothing at first; whoever follows the placement does not hear of that.
+    three.nodes[&1].remove(PLACEMENT, 2).await;
+    three.nodes[&2].hosting.drop_replica(PLACEMENT).await.unwrap();
+    three.nodes[&2].hosting.open(PLACEMENT).await.unwrap();
+    assert_eq!(*followed.borrow(), wanted);
+    three.nodes[&1].learner(PLACEMENT, 2).await;
+    first.propose(PlacementCommand::Admit(Newcomer { generation: 100, ..newcomer(1) })).await.unwrap().unwrap();
+    let rebuilt = followed.wait_for(|placement| placement.epoch > wanted.epoch);
+    tokio::time::timeout(DEADLINE, rebuilt).await.expect("hears of what comes next").unwrap();
     drop(first);
     three.stop().await;
 }

@@ -109,6 +109,9 @@ impl Ground {
             return Err(DialFailure::Refused(why));
         }
         self.taken(&peer.name);
+        if let Some(member) = self.member(&peer.name).filter(|_| hello.lane != Lane::Snapshot) {
+            member.heard.notify_waiters();
+        }
         outbox.greet(Greeting::Welcome(self.key.proof(Prover::Acceptor, &hello, &challenge)).encoded());
         Ok((hello.lane, peer))
     }

@@ -8,7 +8,7 @@ use super::{
     bounds::{ANSWER_MAX_MS, ANSWERING_MAX, RAFT_ANSWER_MAX_MS},
     frame::{Kind, Message, Messages},
     ground::Ground,
-    outbox::{Incoming, Outbox},
+    outbox::{Incoming, NotTaken, Outbox},
     pairing::IncomingLane,
     proof::Lane,
     wire::{Question, encode_told},
@@ -50,8 +50,16 @@ impl<'a> Answering<'a> {
                 biased;
                 () = outbox.over() => return "it was cut",
                 Some(answer) = answers.next(), if !answers.is_empty() => {
+                    let id = answer.id;
+                    let pushed = match outbox.push(answer) {
+                        Err(NotTaken::TooLong) => {
+                            tracing::error!(peer = %self.peer.name, lane = ?self.lane, "an answer is longer than a message");
+                            outbox.push(Message::new(Kind::NoAnswer, id, Bytes::new()))
+                        }
+                        pushed => pushed,
+                    };
                     // Whoever does not read answers is too slow to be asked by.
-                    if outbox.push(answer).is_err() {
+                    if pushed.is_err() {
                         return "no more answers fit";
                     }
                 }

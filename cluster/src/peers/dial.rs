@@ -194,7 +194,11 @@ pub(crate) async fn keep(ground: Arc<Ground>, member: Arc<Member>, lane: Lane) {
             }
             Err(failure) => tracing::debug!(peer = %member.at.name, ?lane, "no link to a peer: {failure}"),
         }
-        tokio::time::sleep(jittered(wait_ms)).await;
+        // Never at once, also when the member dials without end; sooner than planned when it does dial.
+        let planned = jittered(wait_ms);
+        let least = planned.min(Duration::from_millis(BACKOFF_MIN_MS));
+        tokio::time::sleep(least).await;
+        let _ = tokio::time::timeout(planned - least, member.heard.notified()).await; // the plan holds
         wait_ms = (wait_ms * 2).min(BACKOFF_MAX_MS);
     }
 }

@@ -26,7 +26,7 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     task::{AbortHandle, JoinSet},
 };
 use tonic::transport::Channel;
@@ -80,6 +80,8 @@ pub(crate) struct Member {
     pub(crate) presence: Slot,
     /// How many snapshots may be on the way there.
     pub(crate) snapshots: Semaphore,
+    /// Says that the member was just heard, so that a lane to it is worth trying.
+    pub(crate) heard: Notify,
     /// What keeps the lanes.
     pub(crate) tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -94,6 +96,7 @@ impl Member {
             raft: Slot::default(),
             presence: Slot::default(),
             snapshots: Semaphore::new(SNAPSHOTS_TO_ONE_MAX),
+            heard: Notify::new(),
             tasks: Mutex::default(),
         })
     }

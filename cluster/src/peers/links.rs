@@ -33,6 +33,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
+    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
@@ -75,12 +76,15 @@ impl Peers {
         let ground = Ground::new(me, key, self.transport, self.options.dial, side);
         let (lanes, listener) = (Lanes(Arc::clone(&ground)), self.listener);
         let server = self.server;
-        let serving = tokio::spawn(async move {
-            if let Err(error) = server.serve_with_incoming(lanes, connections(listener)).await {
+        // Without a signal, connections would outlive the links, and peers would go on calling a node that is gone.
+        let (closing, closed) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let closed = async { drop(closed.await) };
+            if let Err(error) = server.serve_with_incoming_shutdown(lanes, connections(listener), closed).await {
                 tracing::error!("no peers are served any more: {error}");
             }
         });
-        Arc::new(Links { ground, serving: Mutex::new(Some(serving)) })
+        Arc::new(Links { ground, serving: Mutex::new(Some(Serving { closing, task })) })
     }
 
     /// The same, as a cluster takes it.
@@ -93,7 +97,13 @@ impl Peers {
 /// The links of a node that serves its peers.
 struct Links {
     ground: Arc<Ground>,
-    serving: Mutex<Option<JoinHandle<()>>>,
+    serving: Mutex<Option<Serving>>,
+}
+
+/// What takes connections.
+struct Serving {
+    closing: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Links {
@@ -295,9 +305,12 @@ impl PeerLink for Links {
             while let Ok(Some(_)) = timeout_at(deadline, lanes.join_next()).await {}
             lanes.shutdown().await;
             self.ground.known.write().members.clear();
-            if let Some(serving) = serving {
-                serving.abort();
-                let _ = serving.await; // aborted: the port is free once this returns
+            if let Some(Serving { closing, mut task }) = serving {
+                drop(closing);
+                if timeout_at(deadline, &mut task).await.is_err() {
+                    task.abort();
+                    let _ = task.await; // the port is free once this returns
+                }
             }
         })
     }
@@ -307,7 +320,7 @@ impl Drop for Links {
     fn drop(&mut self) {
         drop::<Option<JoinSet<()>>>(self.ground.tasks.take()); // aborts what runs
         if let Some(serving) = self.serving.lock().take() {
-            serving.abort();
+            serving.task.abort();
         }
     }
 }

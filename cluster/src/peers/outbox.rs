@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_ready_leaves_in_one_frame_up_to_its_bound() {
         let (outbox, mut stream) = Outbox::new(100, 1 << 20);
-        for bytes in [10, 10, FRAME_MERGE_BYTES - 100, 10, FRAME_MERGE_BYTES * 2, 1] {
+        for bytes in [10, 10, FRAME_MERGE_BYTES - 90, 10, FRAME_MERGE_BYTES * 2, 1] {
             outbox.push(tell(bytes)).unwrap();
         }
         for expected in [vec![1, 2, 3], vec![4], vec![5], vec![6]] {

@@ -5,7 +5,8 @@
 
 use super::{
     bounds::{
-        CONNECT_MAX_MS, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, FRAME_MAX_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+        BACKOFF_MIN_MS, CONNECT_MAX_MS, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, FRAME_MAX_BYTES, STREAM_WINDOW_BYTES,
+        STREAMS_MAX,
     },
     options::{KeepAlive, PeersError, TlsFiles},
     outbox::{Incoming, OutboxStream, Outgoing},
@@ -272,6 +273,10 @@ pub(crate) fn connections(listener: TcpListener) -> impl Stream<Item = io::Resul
             stream.set_nodelay(true)?;
             Ok(Counted { stream, _permit })
         });
+        if accepted.is_err() {
+            // Out of descriptors, most likely: trying again at once would only spin.
+            tokio::time::sleep(Duration::from_millis(BACKOFF_MIN_MS)).await;
+        }
         Some((accepted, (listener, room)))
     })
 }

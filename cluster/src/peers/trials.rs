@@ -3,6 +3,7 @@
 mod asking;
 mod bench;
 mod hostile;
+mod idle;
 mod refusing;
 mod severing;
 mod snapshots;

@@ -4,6 +4,7 @@
 //! applied entry, after its rows are readable and before any proposer is answered.
 
 use super::{
+    landing::{land, writer_ended},
     log::LogCell,
     tether::Tether,
     types::{LogId, Proposal, Reply, SnapshotMeta, StoredMembership, TypeConfig},
@@ -15,12 +16,12 @@ use crate::{
         cell::{State, StateCell, Step},
         placed::{Placed, place, placement},
         step::apply_entry,
-        stream::{Chunk, Received, SnapshotStream},
+        stream::SnapshotStream,
     },
     store::{
         key,
         ledger::{Described, StateHeader},
-        work::{BulkWork, Change, StateWork, promise},
+        work::{BulkWork, StateWork, promise},
         writer::Writer,
     },
 };
@@ -63,17 +64,25 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    /// The state is another one altogether: what was told before is not what is there.
+    /// The state is another one altogether.
     fn anew(&self, state: &StateCell) -> io::Result<()> {
-        if let Self::Placement(told) = self {
-            let placement = Arc::new(state.with_rows(placement)?);
-            told.send_if_modified(|known| {
-                let differs = **known != *placement;
-                *known = placement;
-                differs
-            });
+        if let Self::Placement(_) = self {
+            self.placed(Arc::new(state.with_rows(placement)?));
         }
         Ok(())
+    }
+
+    /// A replica that is built anew goes through what was told long ago: whoever follows never goes back.
+    fn placed(&self, placement: Arc<Placement>) {
+        if let Self::Placement(told) = self {
+            told.send_if_modified(|known| {
+                let is_newer = placement.epoch > known.epoch;
+                if is_newer {
+                    *known = placement;
+                }
+                is_newer
+            });
+        }
     }
 }
 
@@ -108,8 +117,8 @@ impl Machine {
         match done {
             Effect::Presence(outcomes) => reply.outcomes = outcomes,
             Effect::Placement((done, changed)) => {
-                if let (Audience::Placement(told), Some(changed)) = (&self.audience, changed) {
-                    told.send_replace(changed);
+                if let Some(changed) = changed {
+                    self.audience.placed(changed);
                 }
                 reply.placement = Some(done);
             }
@@ -155,52 +164,18 @@ impl Machine {
         (Snapshot { meta: meta(&header), snapshot: Box::new(stream) as SnapshotStream }, seq)
     }
 
-    /// Waits until `rows`, a part of a snapshot that is being installed, are durable.
-    async fn install_rows(&self, rows: Vec<Change>) -> io::Result<()> {
-        let (done, wait) = promise();
-        self.writer.queue().bulk(BulkWork::Rows(rows, done));
-        wait.await.map_err(|_| writer_ended())
-    }
-
-    /// Writes what comes in under a fresh prefix; nothing reads it yet.
-    async fn receive(&self, epoch: u32, mut stream: SnapshotStream) -> io::Result<StateHeader> {
-        let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-        let first = stream.next().await?.ok_or_else(|| damaged("the snapshot is empty"))?;
-        let Chunk::Header(header) = Chunk::opened(&first)? else {
-            return Err(damaged("the snapshot does not begin with a header"));
-        };
-        let prefix = key::state_prefix(self.state.partition(), epoch);
-        let mut received = Received::default();
-        while let Some(chunk) = stream.next().await? {
-            let Chunk::Rows(rows) = Chunk::opened(&chunk)? else {
-                return Err(damaged("the snapshot has two headers"));
-            };
-            received.add(&rows);
-            let absolute = |(key, value): (Vec<u8>, Vec<u8>)| ([prefix.as_slice(), &key].concat(), Some(value));
-            self.install_rows(rows.into_iter().map(absolute).collect()).await?;
-        }
-        if received.digest != header.digest {
-            return Err(damaged("the snapshot's rows do not add up to what its header says"));
-        }
-        Ok(header)
-    }
-
+    /// Goes over to a snapshot. One that has not landed yet lands first.
     async fn install(&self, meta: &SnapshotMeta, stream: SnapshotStream) -> io::Result<()> {
         let partition = self.state.partition();
-        let old = self.state.header();
-        let epoch = old.epoch.wrapping_add(1);
-        let range = |epoch| {
-            let prefix = key::state_prefix(partition, epoch);
-            let end = key::after(&prefix);
-            (prefix, end)
+        let stream = match stream.landed() {
+            Some(_) => stream,
+            None => land(&self.state, &self.writer, stream).await?,
         };
-        // Rows of an install that broke off are in the way of this one's digest at the next start.
-        self.sweep(range(epoch)).await?;
+        let landed = stream.landed().ok_or_else(writer_ended)?;
         let header = StateHeader {
-            epoch,
             applied: meta.last_log_id.map(Into::into),
             members: StoredMembers::from(&meta.last_membership),
-            ..self.receive(epoch, stream).await?
+            ..landed.clone()
         };
         let (done, wait) = promise();
         self.writer.queue().state(StateWork {
@@ -215,23 +190,13 @@ impl Machine {
         self.writer.queue().want_state();
         wait.await.map_err(|_| writer_ended())?;
         self.log.applied(header.applied.map_or(0, |id| id.index));
+        let old = key::state_prefix(partition, self.state.header().epoch);
         self.state.switch(header);
         self.audience.anew(&self.state)?;
-        let (from, to) = range(old.epoch);
-        self.writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
+        let end = key::after(&old);
+        self.writer.queue().bulk(BulkWork::Sweep(old, end, Box::new(|| {})));
         Ok(())
     }
-
-    /// Removes a range, and waits until it is gone.
-    async fn sweep(&self, (from, to): (Vec<u8>, Vec<u8>)) -> io::Result<()> {
-        let (done, wait) = promise();
-        self.writer.queue().bulk(BulkWork::Sweep(from, to, done));
-        wait.await.map_err(|_| writer_ended())
-    }
-}
-
-fn writer_ended() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the writer has ended")
 }
 
 fn meta(header: &StateHeader) -> SnapshotMeta {

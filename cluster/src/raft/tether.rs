@@ -20,6 +20,12 @@ pub(crate) fn tie() -> (Tether, Ties) {
 }
 
 impl Ties {
+    /// One more tether. To be taken only while nobody waits for all to be gone.
+    #[must_use]
+    pub(crate) fn tether(&self) -> Tether {
+        Tether(self.0.subscribe())
+    }
+
     /// Returns once no tether is held any more.
     pub(crate) async fn all_gone(&self) {
         self.0.closed().await;

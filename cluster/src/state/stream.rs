@@ -48,6 +48,12 @@ impl Chunk {
 pub trait ChunkSource: Send {
     /// The next chunk, sealed; `None` at the end.
     fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Vec<u8>>>>;
+
+    /// What the rows add up to and where they are, if all of them are on this disk already and nothing is left to come.
+    #[allow(private_interfaces, reason = "only what lands here has landed; nobody else implements it")]
+    fn landed(&self) -> Option<&StateHeader> {
+        None
+    }
 }
 
 /// A snapshot on its way.

@@ -49,7 +49,7 @@ pub(crate) struct StoredIdentity {
     pub generation: u64,
     /// How many partitions the cluster was made with.
     pub partitions: u16,
-    /// Whether the node founded the cluster, and is the first voter of each group.
+    /// Whether the node has still to found the cluster, as the first voter of each group, or to finish doing so.
     pub founder: bool,
 }
 

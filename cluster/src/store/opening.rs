@@ -105,7 +105,9 @@ pub enum StartError {
         name: NodeName,
     },
     /// The program is too old or too new for the cluster.
-    #[error("this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run")]
+    #[error(
+        "this program does not run beside the cluster at {address}: {why}; use the version that the other nodes run"
+    )]
     Incompatible {
         /// Who was asked.
         address: String,
@@ -148,7 +150,7 @@ pub enum StartError {
     },
 }
 
-/// Who is to be found in the directory, or put there.
+/// Who is to be found in the directory, or put there; without it, whoever is there.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     /// The node's name.
@@ -183,7 +185,7 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// [`StartError`], saying what to do.
-pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: &Expected) -> Result<Opened, StartError> {
+pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: Option<&Expected>) -> Result<Opened, StartError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Io { path, source }
@@ -272,7 +274,7 @@ fn is_index(path: &Path) -> bool {
 
 type Recovered = (Position, Option<StoredIdentity>, checks::Groups);
 
-fn recover(disk: &dyn Disk, promised: u64, expected: &Expected) -> Result<Recovered, checks::Refusal> {
+fn recover(disk: &dyn Disk, promised: u64, expected: Option<&Expected>) -> Result<Recovered, checks::Refusal> {
     let round = match disk.get(key::ROUND).map_err(|e| checks::unreadable(&e))? {
         Some(sealed) => RoundRow::opened(&sealed).map_err(|e| checks::described("the last round", &e))?,
         None => RoundRow::default(),
@@ -289,12 +291,16 @@ fn recover(disk: &dyn Disk, promised: u64, expected: &Expected) -> Result<Recove
     }
     let identity = described.get(key::IDENTITY).map(|sealed| StoredIdentity::opened(sealed)).transpose();
     let identity = identity.map_err(|e| checks::described("the identity", &e))?;
-    match &identity {
-        Some(identity) => checks::identity(identity, expected)?,
-        None if round.number > 0 => return Err(checks::Refusal::Damaged("the node's identity is missing".into())),
-        None => {}
+    match (&identity, expected) {
+        (Some(identity), Some(expected)) => checks::identity(identity, expected)?,
+        (Some(_), None) => {}
+        (None, _) if round.number > 0 => return Err(checks::Refusal::Damaged("the node's identity is missing".into())),
+        (None, Some(_)) => {}
+        (None, None) => return Err(checks::Refusal::Damaged("there is nothing in it".into())),
     }
-    let mut groups = checks::read_groups(disk, &described, expected.partitions)?;
+    let partitions = identity.as_ref().map(|identity| identity.partitions);
+    let partitions = partitions.or(expected.map(|expected| expected.partitions)).unwrap_or(0);
+    let mut groups = checks::read_groups(disk, &described, partitions)?;
     let applied = groups.states.iter().filter_map(|(p, header)| header.applied.map(|id| (*p, id))).collect();
     let position = Position { round, described, logs: std::mem::take(&mut groups.logs), applied };
     Ok((position, identity, groups))

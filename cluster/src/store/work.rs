@@ -353,6 +353,35 @@ mod tests {
         assert_eq!(shape(&queue.take(true).unwrap()), [('t', 1), ('a', 1)]);
     }
 
+    fn state(partition: u16, bytes: usize) -> StateWork {
+        let partition = PartitionId(partition);
+        StateWork {
+            partition,
+            rows: Vec::new(),
+            header: Vec::new(),
+            applied: None,
+            bytes,
+            room: None,
+            done: Box::new(|| {}),
+        }
+    }
+
+    #[test]
+    fn what_a_replica_still_had_to_write_of_its_state_goes_with_it() {
+        let queue = Queue::default();
+        queue.log(append(1, 5, 10));
+        queue.state(state(1, 10));
+        queue.state(state(2, 20));
+        queue.committed(PartitionId(1), StoredLogId { term: 1, index: 5 });
+        queue.forget(PartitionId(1), Box::new(|| {}));
+        queue.log(append(1, 1, 10));
+        let taken = queue.take(true).unwrap();
+        assert_eq!(shape(&taken), [('a', 1), ('f', 1), ('a', 1)], "in this order");
+        assert!(taken.committed.is_empty());
+        assert_eq!(taken.state.iter().map(|work| work.partition.0).collect::<Vec<_>>(), [2]);
+        assert_eq!(queue.waiting.lock().state_bytes, 0);
+    }
+
     #[test]
     fn a_closed_queue_gives_out_what_waits_and_then_ends() {
         let queue = Queue::default();

@@ -69,7 +69,9 @@ impl Several {
     }
 
     fn address_of(&self, n: u64) -> String {
-        self.ports.as_ref().map_or_else(|| address(n), |ports| format!("127.0.0.1:{}", ports[usize::try_from(n).unwrap()]))
+        self.ports
+            .as_ref()
+            .map_or_else(|| address(n), |ports| format!("127.0.0.1:{}", ports[usize::try_from(n).unwrap()]))
     }
 
     pub fn options(&self, n: u64, join: &[u64]) -> Options {
@@ -243,6 +245,7 @@ impl Several {
 
     /// Waits until each partition has a home among the running nodes.
     pub async fn all_led(&self) {
-        until("every partition has a home", || (0..self.partitions).all(|id| self.home(PartitionId(id)).is_some())).await;
+        until("every partition has a home", || (0..self.partitions).all(|id| self.home(PartitionId(id)).is_some()))
+            .await;
     }
 }

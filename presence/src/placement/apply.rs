@@ -53,6 +53,7 @@ pub fn apply_placement(placement: &mut Placement, command: &PlacementCommand) ->
         C::Cancel { partition, change } => cancel(placement, *partition, *change),
         C::Reached { partition, change, voters, learners } => reached(placement, *partition, *change, voters, learners),
         C::PreferLeader { partition, node } => prefer_leader(placement, *partition, node),
+        C::Salvage { cluster_id, name } => salvage(placement, cluster_id, name),
     }?;
     if applied == Applied::Changed {
         placement.epoch += 1;
@@ -79,6 +80,23 @@ fn found(placement: &mut Placement, cluster_id: &str, partitions: u16, replicati
     placement.replication = replication;
     placement.members.insert(first.name.clone(), member_of(first, MemberState::Up));
     placement.partitions = vec![kept; usize::from(partitions)];
+    Ok(Applied::Changed)
+}
+
+fn salvage(placement: &mut Placement, cluster_id: &str, name: &NodeName) -> Step {
+    if !(1..=CLUSTER_ID_MAX_BYTES).contains(&cluster_id.len()) {
+        return Err(Refusal::BadCluster);
+    }
+    let mut left = member(placement, name)?.clone();
+    if placement.cluster_id == cluster_id {
+        return Ok(Applied::Unchanged);
+    }
+    left.state = MemberState::Up;
+    let kept = Assignment { voters: vec![name.clone()], leader: Some(name.clone()), ..Assignment::default() };
+    cluster_id.clone_into(&mut placement.cluster_id);
+    placement.members.clear();
+    placement.members.insert(name.clone(), left);
+    placement.partitions.fill(kept);
     Ok(Applied::Changed)
 }
 

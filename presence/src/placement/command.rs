@@ -122,6 +122,14 @@ pub enum PlacementCommand {
         /// Who should.
         node: NodeName,
     },
+    /// The cluster is what one of its nodes has left, under another id: the others are given up for good, and none of them can
+    /// come back as who it was.
+    Salvage {
+        /// Unguessable, and not the one before.
+        cluster_id: String,
+        /// The node that is left, a member.
+        name: NodeName,
+    },
 }
 
 /// Why a command had no effect. Nothing was touched.

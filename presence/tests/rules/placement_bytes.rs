@@ -44,7 +44,7 @@ fn the_state_of_a_member() {
     );
 }
 
-fn commands() -> [Command; 13] {
+fn commands() -> [Command; 14] {
     let (name, generation, partition) = (node(1), 300, PartitionId(5));
     let (voters, learners) = (vec![node(1)], vec![node(2)]);
     [
@@ -60,7 +60,8 @@ fn commands() -> [Command; 13] {
         Command::Begin { partition, voters: voters.clone(), learners: learners.clone() },
         Command::Cancel { partition, change: 9 },
         Command::Reached { partition, change: 9, voters, learners },
-        Command::PreferLeader { partition, node: name },
+        Command::PreferLeader { partition, node: name.clone() },
+        Command::Salvage { cluster_id: "c2".into(), name },
     ]
 }
 
@@ -81,6 +82,7 @@ fn a_command() {
         "0a0509",
         "0b050901036e303101036e3032",
         "0c05036e3031",
+        "0d026332036e3031",
     ];
     for (command, bytes) in commands().iter().zip(bytes) {
         golden(command, bytes);

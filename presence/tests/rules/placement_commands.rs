@@ -4,7 +4,7 @@ use crate::placement_world::{Cluster, newcomer, node, spread};
 use proptest::{collection::btree_set, prelude::*};
 use rollcall_presence::{
     Applied, Member, MemberState, Move, Newcomer, NodeName, PartitionId, Placement, PlacementCommand as Command,
-    PlacementRefusal as Refusal, Standing, limits, placement_voters,
+    PlacementRefusal as Refusal, Standing, apply_placement, limits, placement_voters,
 };
 use std::collections::BTreeMap;
 
@@ -376,4 +376,22 @@ proptest! {
         prop_assert!(!(down_votes && up_waits), "a node that is down votes while another could");
         prop_assert_eq!(placement_voters(&members, &voters), voters);
     }
+}
+
+#[test]
+fn what_one_node_has_left_becomes_a_cluster_of_its_own() {
+    let mut placement = Placement::default();
+    let found = Command::Found { cluster_id: "c".into(), partitions: 2, replication: 3, first: newcomer(0, 1) };
+    for command in [found, Command::Admit(newcomer(1, 1)), Command::Drain { name: node(1) }] {
+        apply_placement(&mut placement, &command).unwrap();
+    }
+    let salvage = |name, id: &str| Command::Salvage { cluster_id: id.into(), name };
+    assert_eq!(apply_placement(&mut placement, &salvage(node(7), "d")), Err(Refusal::UnknownMember(node(7))));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "")), Err(Refusal::BadCluster));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "d")), Ok(Applied::Changed));
+    assert_eq!(placement.cluster_id, "d");
+    assert_eq!(placement.members.keys().collect::<Vec<_>>(), [&node(1)]);
+    assert_eq!(placement.members[&node(1)].state, MemberState::Up);
+    assert!(placement.partitions.iter().all(|at| at.voters == [node(1)] && at.leader == Some(node(1))));
+    assert_eq!(apply_placement(&mut placement, &salvage(node(1), "d")), Ok(Applied::Unchanged));
 }

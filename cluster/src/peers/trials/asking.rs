@@ -25,6 +25,8 @@ async fn questions_are_answered_both_ways_on_every_lane() {
 async fn what_makes_no_sense_is_unanswered_and_who_is_unknown_unreachable() {
     let (a, b) = two().await;
     assert_eq!(a.ask(&b, b"nonsense").await, Err(LinkError::Unanswered(b.name.clone())));
+    assert_eq!(a.ask(&b, b"too much").await, Err(LinkError::Unanswered(b.name.clone())));
+    assert!(a.ask(&b, b"x").await.is_ok(), "the lane stands");
     let none = a.link.ask(&b.name, PartitionId(99), heartbeat()).await;
     assert_eq!(none.unwrap_err(), LinkError::Unanswered(b.name.clone()));
     let nobody = name("nobody");

@@ -19,8 +19,8 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -60,6 +60,8 @@ pub(super) struct Heard {
     pub(super) voting: Semaphore,
     /// Held while something told is delivered.
     pub(super) deaf: Mutex<()>,
+    /// Over this, every link is greeted at once.
+    pub(super) greeting: OnceLock<Arc<dyn PeerLink>>,
 }
 
 impl Heard {
@@ -72,6 +74,7 @@ impl Heard {
             taking: Semaphore::new(Semaphore::MAX_PERMITS),
             voting: Semaphore::new(Semaphore::MAX_PERMITS),
             deaf: Mutex::default(),
+            greeting: OnceLock::new(),
         })
     }
 
@@ -86,6 +89,7 @@ impl PresenceLane for Heard {
             match question.as_slice() {
                 b"never" => std::future::pending().await,
                 b"nonsense" => None,
+                b"too much" => Some(vec![0; crate::peers::bounds::MESSAGE_MAX_BYTES + 1]),
                 b"how many" => Some(self.told.lock().len().to_string().into_bytes()),
                 _ => Some([from.name.as_str().as_bytes(), b" asked ", &question].concat()),
             }
@@ -94,11 +98,17 @@ impl PresenceLane for Heard {
 
     fn told(&self, _: &Peer, message: Vec<u8>) {
         let _deaf = self.deaf.lock();
+        if message == b"hi" {
+            self.events.lock().push("hi".into());
+        }
         self.told.lock().push(message);
     }
 
     fn linked(&self, peer: &Peer) {
         self.events.lock().push(format!("+{}", peer.name));
+        if let Some(link) = self.greeting.get() {
+            assert!(link.tell_presence(&peer.name, b"hi".to_vec()), "who is linked can be told");
+        }
     }
 
     fn unlinked(&self, peer: &Peer) {
@@ -268,6 +278,7 @@ pub(super) struct Chunks {
     pub(super) left: u8,
     pub(super) bytes: usize,
     pub(super) broken: bool,
+    pub(super) pulled: Arc<AtomicUsize>,
 }
 
 impl ChunkSource for Chunks {
@@ -278,6 +289,7 @@ impl ChunkSource for Chunks {
             (left, _) => Ok(Some(vec![left; self.bytes])),
         };
         self.left = self.left.saturating_sub(1);
+        self.pulled.fetch_add(1, Ordering::SeqCst);
         Box::pin(std::future::ready(chunk))
     }
 }
@@ -352,7 +364,10 @@ async fn pump(
             return;
         }
         let read = match from.try_read(&mut bytes) {
-            Ok(0) => return,
+            Ok(0) => {
+                let _ = way.wait_for(|way| *way == Way::Open).await; // an end does not get through either
+                return;
+            }
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
