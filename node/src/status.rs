@@ -188,8 +188,7 @@ fn moving(incoming: Incoming, reports: &Reports) -> Option<MoveStatus> {
     let report = led(reports, partition).map(|(_, report)| report);
     let matched = report.and_then(|r| r.matched.iter().find(|(node, _)| *node == to)).and_then(|(_, matched)| *matched);
     let committed = report.and_then(|r| r.committed).unwrap_or_default();
-    let percent =
-        matched.map_or(0, |matched| (matched.min(committed) * 100).checked_div(committed).unwrap_or(100));
+    let percent = matched.map_or(0, |matched| (matched.min(committed) * 100).checked_div(committed).unwrap_or(100));
     let state = match percent {
         0 => "waiting",
         100 => "joining",
