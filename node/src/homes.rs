@@ -104,7 +104,7 @@ impl Homes {
     pub async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, HomeError> {
         let partition = self.of(user);
         let mut tries = Tries { began: Instant::now(), passed: false };
-        let wait_ms = if may_be_stale(&request) { STALE_AFTER_MS } else { HOME_WAIT_MS };
+        let wait_ms = self.wait_ms(&request);
         let mut role = partition.role_changes();
         loop {
             role.mark_unchanged();
@@ -119,6 +119,14 @@ impl Homes {
             // A way to the home may come without a change of role.
             let _ = tokio::time::timeout(Duration::from_millis(HOME_LOOK_MS), role.changed()).await;
         }
+    }
+
+    /// How long `request` waits for a home. What a watch begins with replaces what its client holds, so that it is not taken from
+    /// a replica that may lag as long as a home is to be expected.
+    fn wait_ms(&self, request: &HomeRequest) -> u64 {
+        let begins_watch = matches!(request, HomeRequest::Subscribe { .. });
+        let is_reached = *self.peers.links().confirmed().borrow();
+        if may_be_stale(request) && !(begins_watch && is_reached) { STALE_AFTER_MS } else { HOME_WAIT_MS }
     }
 
     /// Tries the home known here, and the one that it names if it is none.

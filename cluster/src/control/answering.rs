@@ -22,7 +22,23 @@ impl Control {
     pub(crate) async fn answer_member(&self, from: &Peer, question: Vec<u8>) -> Option<Vec<u8>> {
         let question = Question::opened(&question)?;
         let Ok(_room) = self.room.try_acquire() else { return Some(Answer::Busy.sealed()) };
+        if let Question::Relayed { name, .. } = &question
+            && *name == from.name
+            && !self.leads_placement()
+        {
+            return Some(self.pass_on(&question).await.sealed());
+        }
         Some(self.answer_as_leader(Some(from), question).await.sealed())
+    }
+
+    /// Passes a sign of life on to the placement leader, once: what was passed on already goes no further.
+    async fn pass_on(&self, question: &Question) -> Answer {
+        let Some(leader) = self.placement_leader().filter(|leader| leader != self.me()) else {
+            return Answer::NotLeader { leader: None };
+        };
+        let patience = Duration::from_millis(LEASE_ANSWER_MS);
+        let answer = self.base.link.control(&leader, question.sealed(), patience).await;
+        answer.ok().and_then(|answer| Answer::opened(&answer)).unwrap_or(Answer::NotLeader { leader: None })
     }
 
     /// A node that has the cluster key asks to be let in; it is led to the placement leader.
@@ -48,6 +64,9 @@ impl Control {
                 None => Answer::Unsure,
             },
             Question::Propose(command) => self.commit(command).await,
+            Question::Relayed { name, raft_id, lease } => {
+                self.renew(&Peer { name, raft_id, generation: lease.generation }, &lease).await
+            }
         }
     }
 

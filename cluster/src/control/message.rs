@@ -54,6 +54,15 @@ pub(crate) enum Question {
     Lease(Lease),
     /// Commit this.
     Propose(PlacementCommand),
+    /// A member whose way to the placement leader is cut lives; whoever is asked passes it on.
+    Relayed {
+        /// Its name.
+        name: NodeName,
+        /// Its identity in Raft.
+        raft_id: u64,
+        /// Its sign of life.
+        lease: Lease,
+    },
 }
 
 /// A member as a newcomer needs to know it, until it has the placement.
@@ -175,6 +184,11 @@ mod tests {
             Question::Announce { cluster_id: "c".into(), newcomer: newcomer() },
             Question::Lease(Lease { generation: 1, unix_ms: 2, epoch: 3, leads: vec![4, 5] }),
             Question::Propose(PlacementCommand::Drain { name: name.clone() }),
+            Question::Relayed {
+                name: name.clone(),
+                raft_id: 7,
+                lease: Lease { generation: 1, unix_ms: 2, epoch: 3, leads: Vec::new() },
+            },
         ];
         for question in questions {
             let sealed = question.sealed();

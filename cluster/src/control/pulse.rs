@@ -8,6 +8,8 @@ use super::{
     unix_ms,
 };
 use crate::limits::{LEASE_ANSWER_MS, LEASE_SEND_MS, STANDING_MS};
+use futures::{StreamExt, stream::FuturesUnordered};
+use rollcall_presence::Placement;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -37,22 +39,46 @@ impl Control {
         if !placement.members.contains_key(self.me()) {
             return;
         }
-        let asked_at = Instant::now();
-        let lease = Question::Lease(Lease {
+        let mut asked_at = Instant::now();
+        let lease = Lease {
             generation: self.base.about.generation,
             unix_ms: unix_ms(),
             epoch: placement.epoch,
             leads: self.led().into_iter().map(|partition| partition.0).collect(),
-        });
+        };
         let patience = Duration::from_millis(LEASE_ANSWER_MS);
-        match timeout(patience, self.ask_leader(&lease, patience)).await {
-            Ok(Ok(Answer::Leased(leased))) => self.confirm(asked_at, leased),
+        let question = Question::Lease(lease.clone());
+        let mut answer = timeout(patience, self.ask_leader(&question, patience)).await.ok().and_then(Result::ok);
+        if answer.is_none() && placement.members.len() > 2 {
+            asked_at = Instant::now();
+            answer = self.pulse_around(&placement, lease).await;
+        }
+        match answer {
+            Some(Answer::Leased(leased)) => self.confirm(asked_at, leased),
             // It may never hear of its own end through the group: that leaves it out by then.
-            Ok(Ok(Answer::NotWelcome(JoinRefusal::Removed))) => {
+            Some(Answer::NotWelcome(JoinRefusal::Removed)) => {
                 self.removed.send_replace(true);
             }
             _ => {}
         }
+    }
+
+    /// The way to the placement leader may be cut while both live: each of the others is asked at once to pass it on, and the
+    /// first that does is enough.
+    async fn pulse_around(&self, placement: &Placement, lease: Lease) -> Option<Answer> {
+        let (name, raft_id) = (self.me().clone(), self.base.about.raft_id);
+        let question = Question::Relayed { name, raft_id, lease }.sealed();
+        let patience = Duration::from_millis(LEASE_ANSWER_MS);
+        let others = placement.members.keys().filter(|other| *other != self.me());
+        let mut asked: FuturesUnordered<_> =
+            others.map(|other| self.base.link.control(other, question.clone(), patience)).collect();
+        while let Some(answer) = asked.next().await {
+            let answer = answer.ok().and_then(|answer| Answer::opened(&answer));
+            if let Some(answer @ (Answer::Leased(_) | Answer::NotWelcome(JoinRefusal::Removed))) = answer {
+                return Some(answer);
+            }
+        }
+        None
     }
 
     fn confirm(&self, asked_at: Instant, leased: Leased) {

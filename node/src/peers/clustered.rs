@@ -69,6 +69,14 @@ impl From<AdminError> for AdminRefusal {
 #[async_trait]
 impl Admin for Cluster {
     async fn drain(&self, node: &NodeName) -> Result<(), AdminRefusal> {
+        let alone = {
+            let placement = self.placement();
+            let placement = placement.borrow();
+            placement.members.len() == 1 && placement.members.contains_key(node)
+        };
+        if alone {
+            return Err(AdminRefusal::Refused("this cluster has one node: there is nowhere to move to".into()));
+        }
         Ok(Self::drain(self, node).await?)
     }
 
