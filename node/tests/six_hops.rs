@@ -53,6 +53,7 @@ async fn one_update_passes_six_hops_in_order() {
     let mut settings = Settings::default();
     settings.node.data_dir = folder.path().join("data");
     settings.http.listen = "127.0.0.1:0".into();
+    settings.peer.listen = "127.0.0.1:0".into();
     let started = rollcall_node::serve::start(settings).await.unwrap();
     let key = std::fs::read(folder.path().join("data/auth.key")).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;

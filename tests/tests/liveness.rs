@@ -16,7 +16,7 @@ async fn a_session_whose_socket_died_with_the_node_ends_though_its_user_goes_on(
     let alice = server.client("alice", "user");
     alice.set_status(json!({"status": "dnd"})).await;
     eventually("the session to end", async || (alice.sees("alice").await["status"] == "offline").then_some(())).await;
-    assert_eq!(alice.reasons().await, ["connected", "status_set", "expired"]);
+    assert_eq!(alice.reasons().await, ["connected", "status_set", "node_lost"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
