@@ -80,6 +80,10 @@ pub(crate) async fn start(
             return Err(error);
         }
     };
+    if !store.identity.cluster_id.is_empty() {
+        // Peers that dial meanwhile are not to take this node for one of no cluster.
+        links.link.know(&store.identity.cluster_id, Vec::new());
+    }
     let about = newcomer(&options, &store.identity, links.addr);
     // One that was let in and stopped before it had heard of anything asks again.
     let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
