@@ -121,6 +121,14 @@ impl TestCluster {
         self.links.cut_off(&names[alone], &others, cut);
     }
 
+    /// Frames that the homes on the node at `home` have sent to each node, in order.
+    #[must_use]
+    pub fn frames_sent(&self, home: usize) -> Vec<u64> {
+        let sent = self.nodes[home].frames_sent();
+        let to = |name: &String| sent.iter().find(|(to, _)| to.as_str() == name).map_or(0, |(_, sent)| *sent);
+        self.names().iter().map(to).collect()
+    }
+
     /// A client of the node at `at`.
     #[must_use]
     pub fn client(&self, at: usize, id: &str, scope: &str) -> Client {
