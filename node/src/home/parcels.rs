@@ -54,11 +54,12 @@ impl HomePartition {
         self.parcel(holder, vec![note]);
     }
 
-    /// Tells `holder` all of `notes` at once, if it lives and this is still the home.
+    /// Tells `holder` all of `notes` at once, if this is still the home. Also a node that is not known to live: it may be back before
+    /// the news of it, and what gets lost on the way to it left a number behind that it misses.
     pub(super) fn parcel(&self, holder: &Holder, notes: Vec<NodeNote>) {
         // What was committed while the home was laid down reaches the nodes through the next one.
         let Some(tenure) = self.taking.lock().current.clone() else { return };
-        if !self.nodes.is_live(holder) {
+        if !self.nodes.is_of_now(holder) {
             return;
         }
         let partition = self.id();

@@ -156,4 +156,12 @@ impl Peers {
             holder.generation > member.generation || (holder.generation == member.generation && !member.is_down())
         })
     }
+    /// Whether no later start of `holder`'s node is known: it may be down, or not be let in yet.
+    #[must_use]
+    pub fn is_of_now(&self, holder: &Holder) -> bool {
+        if holder.node == self.this.node {
+            return holder.generation >= self.this.generation;
+        }
+        self.placement().members.get(&holder.node).is_none_or(|member| holder.generation >= member.generation)
+    }
 }

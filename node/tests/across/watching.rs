@@ -4,7 +4,7 @@ use crate::{
     client::{Client, Services},
     stage::{PARTITIONS, Stage, node_name, parcels},
 };
-use rollcall_presence::{ListKind, UserId, partition_of};
+use rollcall_presence::{ListKind, MemberState, Standing, UserId, partition_of};
 
 /// A user whose home is node 0, and a friend whose socket is at node 2 and whose home is node 1; each the other's contact.
 async fn friends(stage: &Stage) -> (UserId, UserId) {
@@ -154,5 +154,19 @@ async fn a_lost_last_note_is_mended_when_digests_are_compared() {
     stage.nodes[2].assembled.ties.compare_soon();
     friend.until("what was lost", |c| c.sees(&alice, "text", "lost")).await;
     drop((online, friend));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_on_a_node_that_the_home_takes_for_down_is_told_all_the_same() {
+    let stage = Stage::with(|settings| settings.presence.grace_ms = 60_000).await;
+    let (alice, bob) = friends(&stage).await;
+    let mut friend = Client::connect(&stage, 2, &bob).await;
+    friend.watch(&[&alice]).await;
+    // It is back and has announced everything before the news of its being up has come.
+    stage.member(2, |member| member.state = MemberState::Down(Standing::Staying));
+    stage.put(0, &alice, "meanwhile").await;
+    friend.until("the text", |c| c.sees(&alice, "text", "meanwhile")).await;
+    drop(friend);
     stage.end().await;
 }
