@@ -168,6 +168,8 @@ impl HomePartition {
                 self.ask_actor(user, |reply| UserMsg::Write { intent, key, reply }).await
             }
             HomeRequest::Heartbeat { user, session, activity, key } => {
+                // Nothing is proposed for it as a rule: a home that is cut off would take it while another one ends the session.
+                self.confirmed().await?;
                 self.ask_actor(user, |reply| UserMsg::Heartbeat { session, activity, key, reply }).await
             }
             HomeRequest::Connect { user, at, wanted } => {
