@@ -121,6 +121,10 @@ impl Node {
             let by_viewer = rollcall_presence::visibility::viewer_allows(user, viewer, *blocked);
             outbox.granted(user, (by_viewer, vetted_at), (granted.allowed, revision));
         }
+        if stale {
+            // Once it is in place: whoever takes the doubt away makes it fresh.
+            self.sockets.doubt(self.homes.partition_of(first));
+        }
         Ok(())
     }
 

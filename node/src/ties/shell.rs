@@ -133,6 +133,9 @@ impl Ties {
             };
             let (id, tied) = (partition.id(), self.sockets.ties_to(partition.id()));
             self.on(id, Event::Leader(leader));
+            if self.sockets.take_doubt(id) {
+                self.on(id, Event::Doubted);
+            }
             self.on(id, Event::Tick { tied });
         }
         if self.was_cut_off.load(Ordering::Acquire) && self.are_settled() {

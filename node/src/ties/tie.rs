@@ -51,6 +51,8 @@ pub enum Event {
     },
     /// The home did not answer.
     NotCompared,
+    /// A presence was taken that no home confirmed: by way of another node, from a replica, or from a home without its lease.
+    Doubted,
     /// There is a reason to compare before it is time.
     CompareSoon,
     /// Time passes.
@@ -156,6 +158,10 @@ impl Tie {
                 self.lose(now);
                 self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
             }
+            Event::Doubted => {
+                self.lose(now);
+                self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
+            }
             Event::CompareSoon => self.compare_at = now,
             Event::Tick { tied } => return self.tick(tied, now),
         }
@@ -220,7 +226,9 @@ impl Tie {
             return Vec::new();
         }
         self.lost_at = None;
-        if std::mem::take(&mut self.stale) { vec![Effect::Stale(false)] } else { Vec::new() }
+        // Also when the partition as a whole was not stale: one user's presence may have come from a replica.
+        self.stale = false;
+        vec![Effect::Stale(false)]
     }
 
     fn compared(&mut self, tenure: &Tenure, number: u64, same: bool, stale: bool, now: u64) {
