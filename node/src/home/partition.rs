@@ -192,7 +192,11 @@ impl HomePartition {
     pub fn take(self: &Arc<Self>, request: HomeRequest) {
         match request {
             HomeRequest::Disconnect { user, at } => self.connections.remove(&user, &at),
-            HomeRequest::Heard { user, session, at } => self.tell_actor(&user, UserMsg::Heard { session, at }),
+            HomeRequest::Heard { user, session, at } => {
+                // After a takeover a user may have no actor until something happens to it; its sessions live all the same.
+                self.hear_known(&session, at);
+                self.tell_actor(&user, UserMsg::Heard { session, at });
+            }
             HomeRequest::Unsubscribe { holder, subjects } => self.watching.remove(&holder, &subjects),
             other => tracing::debug!(partition = %self.id(), ?other, "a question came without a way to answer it"),
         }
