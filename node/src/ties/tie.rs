@@ -136,7 +136,9 @@ impl Tie {
             Event::Parcel(tenure, number) => self.parcel(tenure, number, now),
             Event::Linked(peer) if self.leader.as_ref() == Some(&peer) => self.wants_at = Some(now),
             Event::Unlinked(peer) if self.leader.as_ref() == Some(&peer) => self.lose(now),
-            Event::Linked(_) | Event::Unlinked(_) => {}
+            // It may be the home by now, of which nobody could tell.
+            Event::Linked(_) => self.compare_at = now,
+            Event::Unlinked(_) => {}
             Event::Confirmed(confirmed) => {
                 self.confirmed = confirmed;
                 if confirmed {

@@ -147,3 +147,10 @@ fn what_no_home_confirms_becomes_stale_as_a_whole_in_the_end() {
     tie.on(Event::NotAnnounced, 400);
     assert!(tie.on(TICK, 5 + HOME_LOST_MS).contains(&Effect::Stale(true)));
 }
+
+#[test]
+fn a_node_that_is_linked_again_may_be_the_home_by_now() {
+    let mut tie = settled();
+    tie.on(Event::Linked(node("n2")), 10);
+    assert_eq!(tie.on(TICK, 10), [Effect::Compare]);
+}
