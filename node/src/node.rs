@@ -89,6 +89,9 @@ impl Node {
         // What the viewer's home decided after it vetted them, but before they were in the outbox, has passed them by.
         let (vetted, revision) = if outbox.decided_since(revision) {
             let vetted = self.vet(outbox.viewer(), vetted.iter().map(|(user, _)| user.clone()).collect()).await?;
+            if vetted.stale {
+                self.sockets.doubt(self.homes.partition_of(&outbox.viewer().user));
+            }
             (vetted.subjects, vetted.revision)
         } else {
             (vetted.to_vec(), revision)

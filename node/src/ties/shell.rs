@@ -240,7 +240,9 @@ impl Ties {
         }
         for subjects in outbox.watched().chunks(SUBJECTS_PER_REQUEST) {
             let request = HomeRequest::Vet { viewer: viewer.user.clone(), subjects: subjects.to_vec() };
-            let Ok(HomeReply::Vetted { blocked, revision, .. }) = self.homes.ask(&viewer.user, request).await else {
+            let answer = self.homes.ask(&viewer.user, request).await;
+            // A replica may not have heard of a block yet.
+            let Ok(HomeReply::Vetted { blocked, revision, stale: false }) = answer else {
                 return Err(Lost);
             };
             for (subject, blocked) in subjects.iter().zip(blocked) {
