@@ -216,7 +216,9 @@ impl HomePartition {
         user: UserId,
         message: impl FnOnce(Reply) -> UserMsg,
     ) -> Result<HomeReply, HomeError> {
-        if self.term().is_none() {
+        let Some(term) = self.term() else { return Err(HomeError::NoHome) };
+        if self.taking.lock().is_behind(term) {
+            // The actors of the term before are about to stop: whatever they were asked now would have no known outcome.
             return Err(HomeError::NoHome);
         }
         let (reply, answer) = oneshot::channel();
