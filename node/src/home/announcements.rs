@@ -27,10 +27,13 @@ impl HomePartition {
         let Some(tenure) = self.tenure() else { return self.not_home() };
         let stale = self.confirmed().await.is_err();
         match step {
-            Step::Begin => match self.watching.begin(holder) {
-                Some(number) => Reply::Begun { tenure, number, stale },
-                None => Reply::NotHome { leader: None },
-            },
+            Step::Begin => {
+                self.make_room(holder);
+                match self.watching.begin(holder) {
+                    Some(number) => Reply::Begun { tenure, number, stale },
+                    None => Reply::NotHome { leader: None },
+                }
+            }
             Step::Page(of, page) if of == tenure => self.page(holder, page, stale).unwrap_or_else(|| self.not_home()),
             Step::End(of, below) if of == tenure => self.end(holder, below),
             Step::Page(..) | Step::End(..) => self.not_home(),
@@ -45,6 +48,11 @@ impl HomePartition {
         self.connections.each_of(holder, |_, c| known.connection(c.at.number, c.session.as_ref(), c.follows));
         self.watching.each_of(holder, |user| known.subject(user));
         Reply::Compared { tenure, number: self.watching.sent(holder), same: known == digest, stale }
+    }
+
+    /// Makes room for what `holder` watches, should the table be full.
+    pub(super) fn make_room(&self, holder: &Holder) {
+        self.watching.make_room(holder, |of| !self.nodes.is_member(of));
     }
 
     fn end(&self, holder: &Holder, below: u64) -> Reply {

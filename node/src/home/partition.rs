@@ -51,6 +51,8 @@ pub trait Nodes: Send + Sync + 'static {
     fn send(&self, holder: &Holder, parcel: Parcel);
     /// Whether `holder` is a live node of the cluster.
     fn is_live(&self, holder: &Holder) -> bool;
+    /// Whether `holder` is a member of the cluster, down or not; an earlier start of one is none.
+    fn is_member(&self, holder: &Holder) -> bool;
     /// Whether no later start of `holder`'s node is known.
     fn is_of_now(&self, holder: &Holder) -> bool;
     /// Tells every live node that this one is the home of `partition` from now on.
