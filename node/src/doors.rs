@@ -84,7 +84,11 @@ pub async fn watch_drain(node: Arc<Node>, peers: Arc<Peers>) {
         let leaves = |m: &rollcall_presence::Member| {
             matches!(m.state, MemberState::Draining | MemberState::Drained | MemberState::Removing)
         };
-        placement.members.len() > 1 && placement.members.get(&this).is_some_and(leaves)
+        match placement.members.get(&this) {
+            Some(member) => placement.members.len() > 1 && leaves(member),
+            // It was removed, and has yet to stop.
+            None => placement.is_founded(),
+        }
     };
     loop {
         if placement.wait_for(&emptied).await.is_err() {

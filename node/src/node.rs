@@ -89,6 +89,9 @@ impl Node {
         // What the viewer's home decided after it vetted them, but before they were in the outbox, has passed them by.
         let (vetted, revision) = if outbox.decided_since(revision) {
             let vetted = self.vet(outbox.viewer(), vetted.iter().map(|(user, _)| user.clone()).collect()).await?;
+            if vetted.stale {
+                self.sockets.doubt(self.homes.partition_of(&outbox.viewer().user));
+            }
             (vetted.subjects, vetted.revision)
         } else {
             (vetted.to_vec(), revision)
@@ -120,6 +123,10 @@ impl Node {
             let viewer = outbox.viewer();
             let by_viewer = rollcall_presence::visibility::viewer_allows(user, viewer, *blocked);
             outbox.granted(user, (by_viewer, vetted_at), (granted.allowed, revision));
+        }
+        if stale {
+            // Once it is in place: whoever takes the doubt away makes it fresh.
+            self.sockets.doubt(self.homes.partition_of(first));
         }
         Ok(())
     }

@@ -67,6 +67,14 @@ impl Nodes for AllNodes {
         self.peers.is_live(holder)
     }
 
+    fn is_member(&self, holder: &Holder) -> bool {
+        self.peers.is_member(holder)
+    }
+
+    fn is_of_now(&self, holder: &Holder) -> bool {
+        self.peers.is_of_now(holder)
+    }
+
     fn taken_up(&self, partition: PartitionId, tenure: &Tenure) {
         if let Some(ties) = self.ties() {
             ties.taken_up(partition, tenure.clone());

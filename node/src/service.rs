@@ -197,7 +197,7 @@ impl PresenceService for NodeService {
     }
 
     async fn locate(&self, user: &UserId) -> Located {
-        self.view.locate(&self.node, user)
+        self.view.locate(&self.node, user).await
     }
 
     async fn drain(&self, node: &NodeName) -> Result<(), ServiceError> {

@@ -36,14 +36,15 @@ impl ClusterView {
         Self { cluster_id, http, peer, started: Instant::now() }
     }
 
-    /// Where a user lives.
-    pub(crate) fn locate(&self, node: &Node, user: &UserId) -> Located {
+    /// Where a user lives; no leader while this node cannot confirm that it is one, or is cut off from whom it takes for one.
+    pub(crate) async fn locate(&self, node: &Node, user: &UserId) -> Located {
         let partition = node.homes.partition_of(user);
         let home = node.homes.partition(partition);
-        let leader = home.and_then(|home| match home.role() {
-            Role::Home { .. } => Some(node.sockets.holder().node.clone()),
-            Role::Follower { leader } => leader,
-        });
+        let leader = match home.map(|home| (home, home.role())) {
+            Some((home, Role::Home { .. })) => home.confirmed().await.ok().map(|()| node.sockets.holder().node.clone()),
+            Some((_, Role::Follower { leader })) => leader.filter(|_| *node.homes.peers().links().confirmed().borrow()),
+            None => None,
+        };
         let replicas = replicas(&node.homes, &node.homes.peers().placement(), partition, None);
         Located { user: user.clone(), partition, leader, replicas }
     }

@@ -57,6 +57,14 @@ impl Nodes for Nobody {
         false
     }
 
+    fn is_member(&self, _: &Holder) -> bool {
+        false
+    }
+
+    fn is_of_now(&self, _: &Holder) -> bool {
+        false
+    }
+
     fn taken_up(&self, _: PartitionId, _: &Tenure) {}
 }
 

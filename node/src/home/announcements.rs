@@ -27,10 +27,13 @@ impl HomePartition {
         let Some(tenure) = self.tenure() else { return self.not_home() };
         let stale = self.confirmed().await.is_err();
         match step {
-            Step::Begin => match self.watching.begin(holder) {
-                Some(number) => Reply::Begun { tenure, number, stale },
-                None => Reply::NotHome { leader: None },
-            },
+            Step::Begin => {
+                self.make_room(holder);
+                match self.watching.begin(holder) {
+                    Some(number) => Reply::Begun { tenure, number, stale },
+                    None => Reply::NotHome { leader: None },
+                }
+            }
             Step::Page(of, page) if of == tenure => self.page(holder, page, stale).unwrap_or_else(|| self.not_home()),
             Step::End(of, below) if of == tenure => self.end(holder, below),
             Step::Page(..) | Step::End(..) => self.not_home(),
@@ -45,6 +48,11 @@ impl HomePartition {
         self.connections.each_of(holder, |_, c| known.connection(c.at.number, c.session.as_ref(), c.follows));
         self.watching.each_of(holder, |user| known.subject(user));
         Reply::Compared { tenure, number: self.watching.sent(holder), same: known == digest, stale }
+    }
+
+    /// Makes room for what `holder` watches, should the table be full.
+    pub(super) fn make_room(&self, holder: &Holder) {
+        self.watching.make_room(holder, |of| !self.nodes.is_member(of));
     }
 
     fn end(&self, holder: &Holder, below: u64) -> Reply {
@@ -94,8 +102,26 @@ impl HomePartition {
         }
     }
 
-    /// Remembers an announced connection. What has to be done about it; `None` without a replica.
+    /// Remembers an announced connection unless it has to go. What has to be done about it; `None` without a replica.
     fn connection(&self, holder: &Holder, tie: &ConnectionTie, stale: bool) -> Result<Option<Vec<What>>, ReadError> {
+        let at = ConnectionAt { holder: holder.clone(), number: tie.number };
+        // Held before anything is read, so that whatever is applied after the read is told to it.
+        self.connections.hold(&tie.user, &at, |c| {
+            if tie.session.is_some() {
+                c.session.clone_from(&tie.session);
+            }
+            c.follows |= tie.follows.is_some();
+        });
+        let what = self.connection_read(tie, stale);
+        let goes = |what: &Vec<What>| what.iter().any(|what| matches!(what, What::Revoked | What::Replaced));
+        if !matches!(&what, Ok(Some(what)) if !goes(what)) {
+            self.connections.remove(&tie.user, &at);
+        }
+        what
+    }
+
+    /// What the store says of an announced connection.
+    fn connection_read(&self, tie: &ConnectionTie, stale: bool) -> Result<Option<Vec<What>>, ReadError> {
         let read = self.group.read(|view| {
             let record = view.record(&tie.user)?.unwrap_or_else(UserRecord::unknown);
             let follow = match tie.follows {
@@ -113,7 +139,6 @@ impl HomePartition {
         });
         let Ok(read) = read else { return Ok(None) };
         let (record, follow) = read?;
-        let at = ConnectionAt { holder: holder.clone(), number: tie.number };
         if let Some((id, attachment)) = &tie.session {
             let held = record.session(id).map(|s: &Session| s.attachment);
             // A home that cannot confirm itself may not have heard of a session yet.
@@ -127,12 +152,6 @@ impl HomePartition {
                 self.last_heard.lock().hear(&tie.user, id, own_ms, tie.heard_at);
             }
         }
-        self.connections.hold(&tie.user, &at, |c| {
-            if tie.session.is_some() {
-                c.session.clone_from(&tie.session);
-            }
-            c.follows |= tie.follows.is_some();
-        });
         let mut what = Vec::new();
         if follow {
             what.push(What::Follow);

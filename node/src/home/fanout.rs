@@ -36,6 +36,9 @@ impl HomePartition {
     fn publish(&self, outcomes: &[Arc<Outcome>]) {
         let mut parcels: Vec<(Holder, Vec<NodeNote>)> = Vec::new();
         for outcome in outcomes {
+            if !outcome.ended.is_empty() {
+                self.last_heard.lock().ended(&outcome.ended);
+            }
             if outcome.presence.is_none() && outcome.rows.is_empty() && !outcome.deleted {
                 continue;
             }

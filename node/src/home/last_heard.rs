@@ -56,8 +56,23 @@ impl LastHeardTable {
         }
     }
 
+    /// A sign of life of a session, if it is known here.
+    fn hear_known(&mut self, session: &SessionId, own_ms: u64, unix_ms: UnixMs) {
+        if let Some(heard) = self.here.get(session) {
+            let user = heard.user.clone();
+            self.hear(&user, session, own_ms, unix_ms);
+        }
+    }
+
     pub(super) fn forget(&mut self, session: &SessionId) {
         self.here.remove(session);
+    }
+
+    /// These sessions have ended: what another home said of them is of no use any more.
+    pub(super) fn ended(&mut self, sessions: &[SessionId]) {
+        for session in sessions {
+            self.elsewhere.remove(session);
+        }
     }
 
     /// The home is elsewhere now.
@@ -80,6 +95,12 @@ impl HomePartition {
             said.unix_ms = said.unix_ms.max(at);
             said.handed = handed.or(said.handed);
         }
+    }
+
+    /// A sign of life of a session of which this home has heard before.
+    pub(super) fn hear_known(&self, session: &SessionId, at: UnixMs) {
+        let own_ms = self.deadlines.lock().own_time(self.clock.monotonic_ms());
+        self.last_heard.lock().hear_known(session, own_ms, at);
     }
 
     /// What the home before this one said of a session that is taken over: its last sign of life is remembered. How long ago it was,

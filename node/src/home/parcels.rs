@@ -23,6 +23,11 @@ impl Taking {
         self.current.clone()
     }
 
+    /// Whether what is held here belongs to another term than `term`: the partition's actor has not caught up with it yet.
+    pub(super) fn is_behind(&self, term: u64) -> bool {
+        self.current.as_ref().is_some_and(|tenure| tenure.term != term)
+    }
+
     /// The home is elsewhere now.
     pub(super) fn lay_down(&mut self) {
         self.current = None;
@@ -54,11 +59,12 @@ impl HomePartition {
         self.parcel(holder, vec![note]);
     }
 
-    /// Tells `holder` all of `notes` at once, if it lives and this is still the home.
+    /// Tells `holder` all of `notes` at once, if this is still the home. Also a node that is not known to live: it may be back before
+    /// the news of it, and what gets lost on the way to it left a number behind that it misses.
     pub(super) fn parcel(&self, holder: &Holder, notes: Vec<NodeNote>) {
         // What was committed while the home was laid down reaches the nodes through the next one.
         let Some(tenure) = self.taking.lock().current.clone() else { return };
-        if !self.nodes.is_live(holder) {
+        if !self.nodes.is_of_now(holder) {
             return;
         }
         let partition = self.id();
@@ -68,5 +74,25 @@ impl HomePartition {
             return;
         }
         self.watching.send(holder, |number| self.nodes.send(holder, Parcel { partition, tenure, number, notes }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollcall_presence::NodeName;
+
+    #[test]
+    fn what_was_taken_up_in_another_term_is_behind_until_it_is_laid_down_or_taken_up_again() {
+        let holder = Holder { node: NodeName::new("n1").unwrap(), generation: 1 };
+        let mut taking = Taking::default();
+        assert!(!taking.is_behind(1));
+        assert!(taking.take_up(&holder, 1).is_some());
+        assert!(!taking.is_behind(1));
+        assert!(taking.is_behind(3));
+        assert!(taking.take_up(&holder, 3).is_some());
+        assert!(!taking.is_behind(3));
+        taking.lay_down();
+        assert!(!taking.is_behind(5));
     }
 }

@@ -51,6 +51,10 @@ pub trait Nodes: Send + Sync + 'static {
     fn send(&self, holder: &Holder, parcel: Parcel);
     /// Whether `holder` is a live node of the cluster.
     fn is_live(&self, holder: &Holder) -> bool;
+    /// Whether `holder` is a member of the cluster, down or not; an earlier start of one is none.
+    fn is_member(&self, holder: &Holder) -> bool;
+    /// Whether no later start of `holder`'s node is known.
+    fn is_of_now(&self, holder: &Holder) -> bool;
     /// Tells every live node that this one is the home of `partition` from now on.
     fn taken_up(&self, partition: PartitionId, tenure: &Tenure);
 }
@@ -166,6 +170,8 @@ impl HomePartition {
                 self.ask_actor(user, |reply| UserMsg::Write { intent, key, reply }).await
             }
             HomeRequest::Heartbeat { user, session, activity, key } => {
+                // Nothing is proposed for it as a rule: a home that is cut off would take it while another one ends the session.
+                self.confirmed().await?;
                 self.ask_actor(user, |reply| UserMsg::Heartbeat { session, activity, key, reply }).await
             }
             HomeRequest::Connect { user, at, wanted } => {
@@ -188,7 +194,11 @@ impl HomePartition {
     pub fn take(self: &Arc<Self>, request: HomeRequest) {
         match request {
             HomeRequest::Disconnect { user, at } => self.connections.remove(&user, &at),
-            HomeRequest::Heard { user, session, at } => self.tell_actor(&user, UserMsg::Heard { session, at }),
+            HomeRequest::Heard { user, session, at } => {
+                // After a takeover a user may have no actor until something happens to it; its sessions live all the same.
+                self.hear_known(&session, at);
+                self.tell_actor(&user, UserMsg::Heard { session, at });
+            }
             HomeRequest::Unsubscribe { holder, subjects } => self.watching.remove(&holder, &subjects),
             other => tracing::debug!(partition = %self.id(), ?other, "a question came without a way to answer it"),
         }
@@ -208,7 +218,9 @@ impl HomePartition {
         user: UserId,
         message: impl FnOnce(Reply) -> UserMsg,
     ) -> Result<HomeReply, HomeError> {
-        if self.term().is_none() {
+        let Some(term) = self.term() else { return Err(HomeError::NoHome) };
+        if self.taking.lock().is_behind(term) {
+            // The actors of the term before are about to stop: whatever they were asked now would have no known outcome.
             return Err(HomeError::NoHome);
         }
         let (reply, answer) = oneshot::channel();

@@ -73,6 +73,7 @@ impl HomePartition {
         subjects: &[UserId],
         stale: bool,
     ) -> Result<HomeReply, HomeError> {
+        self.make_room(holder);
         // Registered before it is read, so that whatever is applied after the read is published to the node.
         if !self.watching.add(holder, subjects.iter()) {
             return Err(HomeError::Busy);

@@ -25,6 +25,12 @@ struct WatchingNode {
     announced: Option<u64>,
 }
 
+impl WatchingNode {
+    fn new(holder: &Holder) -> Self {
+        Self { holder: holder.clone(), sent: Arc::default(), named: None, announced: None }
+    }
+}
+
 /// The number of the last parcel sent to a node. Sending holds the lock, and nothing else does: where it leads to is another node's.
 #[derive(Debug, Default)]
 struct Sent {
@@ -62,6 +68,18 @@ impl Watching {
             }
         }
         true
+    }
+
+    /// Makes room for `holder` when as many nodes watch as the table can tell apart: in the place of one that `gone` names, whose watches
+    /// are forgotten. Not in that of one that is down only: it comes back as who it was.
+    pub fn make_room(&self, holder: &Holder, gone: impl Fn(&Holder) -> bool) {
+        let mut table = self.0.lock();
+        if table.nodes.len() < WATCHING_NODES_MAX || table.nodes.iter().any(|n| n.holder.node == holder.node) {
+            return;
+        }
+        if let Some(old) = table.nodes.iter().position(|n| gone(&n.holder)) {
+            table.replace(old, WatchingNode::new(holder));
+        }
     }
 
     /// Nobody on node `holder` watches `users` any more.
@@ -171,22 +189,27 @@ impl Table {
         }
     }
 
+    /// Gives the bit of a node that is gone for good to `new`; nobody is watched by it any more.
+    fn replace(&mut self, old: usize, new: WatchingNode) {
+        let bit = 1 << old;
+        self.by_user.retain(|_, bits| {
+            *bits &= !bit;
+            *bits != 0
+        });
+        self.nodes[old] = new;
+    }
+
     fn index_or_new(&mut self, holder: &Holder) -> Option<usize> {
         if let Some(index) = self.index(holder) {
             return Some(index);
         }
-        let new = WatchingNode { holder: holder.clone(), sent: Arc::default(), named: None, announced: None };
+        let new = WatchingNode::new(holder);
         // An earlier generation of the same node is gone for good: its bit is taken over, its watches with it.
         if let Some(old) = self.nodes.iter().position(|n| n.holder.node == holder.node) {
             if self.nodes[old].holder.generation > holder.generation {
                 return None;
             }
-            let bit = 1 << old;
-            self.by_user.retain(|_, bits| {
-                *bits &= !bit;
-                *bits != 0
-            });
-            self.nodes[old] = new;
+            self.replace(old, new);
             return Some(old);
         }
         if self.nodes.len() == WATCHING_NODES_MAX {
@@ -225,5 +248,20 @@ mod tests {
         watching.add(&holder("a", 2), [&bob].into_iter());
         assert!(watching.nodes(&alice).is_empty());
         assert_eq!(watching.nodes(&bob), [holder("a", 2)]);
+    }
+    #[test]
+    fn a_full_table_has_room_in_the_place_of_a_node_that_is_no_member_any_more() {
+        let (alice, new) = (UserId::new("alice").unwrap(), holder("new", 1));
+        let watching = Watching::default();
+        for n in 0..WATCHING_NODES_MAX {
+            assert!(watching.add(&holder(&format!("n{n}"), 1), [&alice].into_iter()));
+        }
+        watching.make_room(&new, |_| false);
+        assert!(!watching.add(&new, [&alice].into_iter()), "all of them are there");
+        watching.make_room(&new, |of| *of == holder("n7", 1));
+        assert!(!watching.nodes(&alice).contains(&holder("n7", 1)));
+        assert!(!watching.nodes(&alice).contains(&new), "it watches what it says, not what that one did");
+        assert!(watching.add(&new, [&alice].into_iter()));
+        assert!(watching.nodes(&alice).contains(&new));
     }
 }

@@ -156,4 +156,19 @@ impl Peers {
             holder.generation > member.generation || (holder.generation == member.generation && !member.is_down())
         })
     }
+    /// Whether `holder` is a member of the cluster, down or not; an earlier start of one is none.
+    #[must_use]
+    pub fn is_member(&self, holder: &Holder) -> bool {
+        let is = self.placement().members.get(&holder.node).is_some_and(|m| holder.generation >= m.generation);
+        is || (holder.node == self.this.node && holder.generation >= self.this.generation)
+    }
+
+    /// Whether no later start of `holder`'s node is known: it may be down, or not be let in yet.
+    #[must_use]
+    pub fn is_of_now(&self, holder: &Holder) -> bool {
+        if holder.node == self.this.node {
+            return holder.generation >= self.this.generation;
+        }
+        self.placement().members.get(&holder.node).is_none_or(|member| holder.generation >= member.generation)
+    }
 }

@@ -195,6 +195,9 @@ impl Connection for LiveConnection {
         let subjects = users.iter().map(|(user, _)| user.clone()).collect();
         let vetted = self.node.vet(self.outbox.viewer(), subjects).await?;
         self.node.watch(&self.outbox, &vetted.subjects, vetted.revision, true).await?;
+        if vetted.stale {
+            self.node.sockets.doubt(self.node.homes.partition_of(&self.outbox.viewer().user));
+        }
         Ok(self.outbox.snapshot(&users))
     }
 

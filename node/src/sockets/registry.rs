@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -51,6 +51,8 @@ pub struct Sockets {
     partitions: u16,
     table: Mutex<Table>,
     subjects: Subjects,
+    /// By partition: whether a presence was taken that no home confirmed.
+    pub(super) doubts: Vec<AtomicBool>,
 }
 
 impl Sockets {
@@ -64,6 +66,7 @@ impl Sockets {
             partitions,
             table: Mutex::default(),
             subjects: Subjects::new(partitions),
+            doubts: (0..partitions).map(|_| AtomicBool::new(false)).collect(),
         })
     }
 

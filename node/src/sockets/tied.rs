@@ -8,6 +8,7 @@ use crate::{
 };
 use rollcall_api::service::GoodbyeReason;
 use rollcall_presence::PartitionId;
+use std::sync::atomic::Ordering;
 
 impl Sockets {
     /// Whether anything is tied to the home of a partition.
@@ -59,6 +60,19 @@ impl Sockets {
     /// The home of a partition was lost, or is back: its users say so to their watchers.
     pub fn restale(&self, partition: PartitionId, stale: bool) {
         self.subjects().of_partition(partition).iter().for_each(|subject| subject.restale(stale));
+    }
+
+    /// A presence of a partition's user was taken that no home confirmed: its home is to be told of everything again.
+    pub fn doubt(&self, partition: PartitionId) {
+        if let Some(doubt) = self.doubts.get(usize::from(partition.0)) {
+            doubt.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether there was such a presence since this was asked last.
+    #[must_use]
+    pub fn take_doubt(&self, partition: PartitionId) -> bool {
+        self.doubts.get(usize::from(partition.0)).is_some_and(|doubt| doubt.swap(false, Ordering::AcqRel))
     }
 
     /// Takes what a home answered to a page; `ended` is said to connections whose session has ended. What is left to be asked, by

@@ -133,6 +133,9 @@ impl Ties {
             };
             let (id, tied) = (partition.id(), self.sockets.ties_to(partition.id()));
             self.on(id, Event::Leader(leader));
+            if self.sockets.take_doubt(id) {
+                self.on(id, Event::Doubted);
+            }
             self.on(id, Event::Tick { tied });
         }
         if self.was_cut_off.load(Ordering::Acquire) && self.are_settled() {
@@ -237,7 +240,9 @@ impl Ties {
         }
         for subjects in outbox.watched().chunks(SUBJECTS_PER_REQUEST) {
             let request = HomeRequest::Vet { viewer: viewer.user.clone(), subjects: subjects.to_vec() };
-            let Ok(HomeReply::Vetted { blocked, revision, .. }) = self.homes.ask(&viewer.user, request).await else {
+            let answer = self.homes.ask(&viewer.user, request).await;
+            // A replica may not have heard of a block yet.
+            let Ok(HomeReply::Vetted { blocked, revision, stale: false }) = answer else {
                 return Err(Lost);
             };
             for (subject, blocked) in subjects.iter().zip(blocked) {

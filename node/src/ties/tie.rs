@@ -51,6 +51,8 @@ pub enum Event {
     },
     /// The home did not answer.
     NotCompared,
+    /// A presence was taken that no home confirmed: by way of another node, from a replica, or from a home without its lease.
+    Doubted,
     /// There is a reason to compare before it is time.
     CompareSoon,
     /// Time passes.
@@ -134,7 +136,9 @@ impl Tie {
             Event::Parcel(tenure, number) => self.parcel(tenure, number, now),
             Event::Linked(peer) if self.leader.as_ref() == Some(&peer) => self.wants_at = Some(now),
             Event::Unlinked(peer) if self.leader.as_ref() == Some(&peer) => self.lose(now),
-            Event::Linked(_) | Event::Unlinked(_) => {}
+            // It may be the home by now, of which nobody could tell.
+            Event::Linked(_) => self.compare_at = now,
+            Event::Unlinked(_) => {}
             Event::Confirmed(confirmed) => {
                 self.confirmed = confirmed;
                 if confirmed {
@@ -153,6 +157,10 @@ impl Tie {
             Event::NotCompared => {
                 self.comparing = false;
                 self.compare_at = now + COMPARE_AGAIN_MS;
+                self.lose(now);
+                self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
+            }
+            Event::Doubted => {
                 self.lose(now);
                 self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
             }
@@ -220,7 +228,9 @@ impl Tie {
             return Vec::new();
         }
         self.lost_at = None;
-        if std::mem::take(&mut self.stale) { vec![Effect::Stale(false)] } else { Vec::new() }
+        // Also when the partition as a whole was not stale: one user's presence may have come from a replica.
+        self.stale = false;
+        vec![Effect::Stale(false)]
     }
 
     fn compared(&mut self, tenure: &Tenure, number: u64, same: bool, stale: bool, now: u64) {

@@ -18,7 +18,9 @@ fn settled() -> Tie {
     let mut tie = Tie::new(0, 0);
     tie.on(Event::Leader(Some(node("n1"))), 0);
     assert_eq!(tie.on(TICK, 0), [Effect::Announce]);
-    assert!(tie.on(Event::Announced { tenure: tenure("n1", 1), number: 0, stale: false }, 0).is_empty());
+    let announced = Event::Announced { tenure: tenure("n1", 1), number: 0, stale: false };
+    // Whatever came from a replica is fresh from now on, too.
+    assert_eq!(tie.on(announced, 0), [Effect::Stale(false)]);
     assert!(tie.is_settled());
     tie
 }
@@ -125,4 +127,30 @@ fn a_home_that_cannot_confirm_itself_is_asked_again() {
     tie.on(Event::Announced { tenure: tenure("n1", 1), number: 0, stale: true }, 0);
     assert!(!tie.is_settled());
     assert_eq!(tie.on(TICK, COMPARE_AGAIN_MS), [Effect::Announce]);
+}
+
+#[test]
+fn what_no_home_confirmed_is_announced_again_and_fresh_after_that() {
+    let mut tie = settled();
+    tie.on(Event::Doubted, 5);
+    assert!(!tie.is_settled());
+    assert_eq!(tie.on(TICK, 5 + TIE_RETRY_MS), [Effect::Announce]);
+    let announced = Event::Announced { tenure: tenure("n1", 1), number: 0, stale: false };
+    assert_eq!(tie.on(announced, 400), [Effect::Stale(false)]);
+}
+
+#[test]
+fn what_no_home_confirms_becomes_stale_as_a_whole_in_the_end() {
+    let mut tie = settled();
+    tie.on(Event::Doubted, 5);
+    assert_eq!(tie.on(TICK, 5 + TIE_RETRY_MS), [Effect::Announce]);
+    tie.on(Event::NotAnnounced, 400);
+    assert!(tie.on(TICK, 5 + HOME_LOST_MS).contains(&Effect::Stale(true)));
+}
+
+#[test]
+fn a_node_that_is_linked_again_may_be_the_home_by_now() {
+    let mut tie = settled();
+    tie.on(Event::Linked(node("n2")), 10);
+    assert_eq!(tie.on(TICK, 10), [Effect::Compare]);
 }

@@ -5,6 +5,7 @@ use crate::{
     stage::{PARTITIONS, Stage},
 };
 use rollcall_api::service::{Ending, GoodbyeReason, PresenceService};
+use rollcall_node::{home::request::HomeRequest, peers::message::LastHeard};
 use rollcall_presence::{
     Device, Intent, ListKind, MemberState, Reason, SessionId, SessionKind, Standing, UserId, partition_of,
 };
@@ -143,14 +144,7 @@ async fn a_handed_over_session_gets_no_fresh_time_to_live_and_its_last_sign_of_l
     })
     .await;
     let (alice, mut friend) = watched(&stage, 0).await;
-    let open = Intent::OpenSession {
-        session: SessionId::new("http").unwrap(),
-        device: Device::new("web").unwrap(),
-        activity: rollcall_presence::Activity::Active,
-        kind: SessionKind::Http,
-        held_by: None,
-        resume_hash: None,
-    };
+    let open = http(&SessionId::new("http").unwrap());
     let opened = std::time::Instant::now();
     stage.write(0, &alice, open).await.unwrap();
     friend.until("online", |c| c.sees(&alice, "status", "online")).await;
@@ -170,14 +164,7 @@ async fn a_handed_over_session_gets_no_fresh_time_to_live_and_its_last_sign_of_l
 async fn replicas_know_when_sessions_were_last_heard() {
     let stage = Stage::new().await;
     let alice = Stage::user_at(0, 0);
-    let open = Intent::OpenSession {
-        session: SessionId::new("http").unwrap(),
-        device: Device::new("web").unwrap(),
-        activity: rollcall_presence::Activity::Active,
-        kind: SessionKind::Http,
-        held_by: None,
-        resume_hash: None,
-    };
+    let open = http(&SessionId::new("http").unwrap());
     stage.write(0, &alice, open).await.unwrap();
     let session = SessionId::new("http").unwrap();
     let opened = stage.nodes[0].service.sessions(&alice).await.unwrap()[0].opened;
@@ -200,5 +187,56 @@ async fn replicas_know_when_sessions_were_last_heard() {
     stage.make_home(partition, 1);
     stage.until("taken up", || stage.group_home(1, partition).tenure().is_some()).await;
     assert_eq!(heard().await, last);
+    stage.end().await;
+}
+
+fn http(session: &SessionId) -> Intent {
+    Intent::OpenSession {
+        session: session.clone(),
+        device: Device::new("web").unwrap(),
+        activity: rollcall_presence::Activity::Active,
+        kind: SessionKind::Http,
+        held_by: None,
+        resume_hash: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_of_life_counts_at_a_new_home_also_while_nothing_else_happens_to_its_user() {
+    let stage = Stage::new().await;
+    let alice = Stage::user_at(0, 0);
+    let online = Client::connect(&stage, 2, &alice).await;
+    let partition = partition_of(&alice, PARTITIONS);
+    stage.make_home(partition, 1);
+    let knows = || stage.group_home(1, partition).last_heard(true).concat().iter().any(|heard| heard.user == alice);
+    stage.until("announced", knows).await;
+    assert_eq!(stage.group_home(1, partition).user_actors(), 0);
+    let (session, at) = (online.welcome.session.clone().unwrap(), u64::MAX / 2);
+    stage.nodes[2].assembled.node.homes.tell(&alice, HomeRequest::Heard { user: alice.clone(), session, at });
+    // Told in order before what is asked later.
+    assert_eq!(stage.nodes[2].service.sessions(&alice).await.unwrap()[0].last_heartbeat, at);
+    drop(online);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_forgets_when_a_session_was_heard_once_it_has_ended() {
+    let stage = Stage::new().await;
+    let (alice, session) = (Stage::user_at(0, 0), SessionId::new("http").unwrap());
+    let partition = partition_of(&alice, PARTITIONS);
+    stage.write(0, &alice, http(&session)).await.unwrap();
+    let at = u64::MAX / 2;
+    let heard = LastHeard { user: alice.clone(), session: session.clone(), at, ago_ms: 0 };
+    stage.group_home(1, partition).was_heard(vec![heard], false);
+    let cause = rollcall_presence::EndCause::Closed;
+    let end = Intent::EndSession { session: session.clone(), attachment: None, cause, heard_at: 0 };
+    stage.write(0, &alice, end).await.unwrap();
+    stage.write(0, &alice, http(&session)).await.unwrap();
+    stage.make_home(partition, 1);
+    stage.until("taken up", || stage.group_home(1, partition).tenure().is_some()).await;
+    let known = || !stage.group_home(1, partition).last_heard(true).is_empty();
+    stage.put(2, &alice, "here").await;
+    stage.until("its session is known", known).await;
+    assert!(stage.nodes[2].service.sessions(&alice).await.unwrap()[0].last_heartbeat < at);
     stage.end().await;
 }

@@ -5,7 +5,7 @@ use crate::{
     stage::{PARTITIONS, Stage},
 };
 use rollcall_api::service::{PresenceService, ServiceError};
-use rollcall_presence::{Viewer, partition_of};
+use rollcall_presence::{Activity, Device, Intent, SessionId, SessionKind, Viewer, partition_of};
 use std::sync::atomic::Ordering;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,5 +84,25 @@ async fn a_write_whose_answer_is_lost_is_not_sent_again() {
     assert!(matches!(unknown, Err(ServiceError::Unavailable { .. })), "{unknown:?}");
     let reasons = stage.reasons(0, &user).await;
     assert_eq!(reasons.len(), 1, "carried out {} times", reasons.len());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_cannot_confirm_itself_acknowledges_no_heartbeat() {
+    let stage = Stage::new().await;
+    let (user, session) = (Stage::user_at(0, 0), SessionId::new("http").unwrap());
+    let open = Intent::OpenSession {
+        session: session.clone(),
+        device: Device::new("web").unwrap(),
+        activity: Activity::Active,
+        kind: SessionKind::Http,
+        held_by: None,
+        resume_hash: None,
+    };
+    stage.write(0, &user, open).await.unwrap();
+    stage.nodes[2].service.heartbeat(&user, &session, None, None).await.unwrap();
+    stage.group(0, &user).confirms.store(false, Ordering::Relaxed);
+    let refused = stage.nodes[2].service.heartbeat(&user, &session, None, None).await.map(|_| ());
+    assert!(matches!(refused, Err(ServiceError::Unavailable { .. })), "{refused:?}");
     stage.end().await;
 }

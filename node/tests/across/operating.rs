@@ -64,6 +64,27 @@ async fn clients_of_a_drained_node_go_elsewhere_without_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_keeps_its_doors_closed() {
+    let stage = Stage::new().await;
+    let alice = Stage::user_at(0, 0);
+    let mut online = Client::connect(&stage, 2, &alice).await;
+    stage.net.placement.send_modify(|placement| {
+        let mut changed = rollcall_presence::Placement::clone(placement);
+        changed.epoch += 1;
+        changed.members.remove(&node_name(2));
+        *placement = std::sync::Arc::new(changed);
+    });
+    for partition in [2, 5] {
+        stage.make_home(rollcall_presence::PartitionId(partition), 0);
+    }
+    online.until("drain", |c| c.goodbye == Some(GoodbyeReason::Drain)).await;
+    let refused = Client::try_connect(&stage, 2, &alice, None).await.map(|_| ());
+    assert!(matches!(refused, Err(ServiceError::Unavailable { .. })), "{refused:?}");
+    drop(online);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_shows_the_whole_cluster_and_null_for_what_it_cannot_confirm() {
     let stage = Stage::new().await;
     let user = Stage::user_at(0, 0);
@@ -86,6 +107,9 @@ async fn every_node_shows_the_whole_cluster_and_null_for_what_it_cannot_confirm(
     stage.nodes[2].links.confirmed.send_replace(false);
     for group in &stage.nodes[2].groups {
         group.confirms.store(false, Ordering::Relaxed);
+    }
+    for home in 0..3 {
+        assert_eq!(stage.nodes[2].service.locate(&Stage::user_at(home, 0)).await.leader, None);
     }
     let alone = stage.nodes[2].service.cluster_status().await;
     assert!(!alone.healthy && alone.nodes_up.is_none(), "{alone:?}");

@@ -4,7 +4,8 @@ use crate::{
     client::{Client, Services},
     stage::{PARTITIONS, Stage, node_name, parcels},
 };
-use rollcall_presence::{ListKind, UserId, partition_of};
+use rollcall_presence::{ListKind, MemberState, Standing, UserId, partition_of};
+use std::sync::atomic::Ordering;
 
 /// A user whose home is node 0, and a friend whose socket is at node 2 and whose home is node 1; each the other's contact.
 async fn friends(stage: &Stage) -> (UserId, UserId) {
@@ -153,6 +154,37 @@ async fn a_lost_last_note_is_mended_when_digests_are_compared() {
     stage.put(0, &alice, "lost").await;
     stage.nodes[2].assembled.ties.compare_soon();
     friend.until("what was lost", |c| c.sees(&alice, "text", "lost")).await;
+    drop((online, friend));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_on_a_node_that_the_home_takes_for_down_is_told_all_the_same() {
+    let stage = Stage::with(|settings| settings.presence.grace_ms = 60_000).await;
+    let (alice, bob) = friends(&stage).await;
+    let online = Client::connect(&stage, 0, &alice).await;
+    let mut friend = Client::connect(&stage, 2, &bob).await;
+    friend.watch(&[&alice]).await;
+    // It is back and has announced everything before the news of its being up has come.
+    stage.member(2, |member| member.state = MemberState::Down(Standing::Staying));
+    stage.put(0, &alice, "meanwhile").await;
+    friend.until("the text", |c| c.sees(&alice, "text", "meanwhile")).await;
+    drop((online, friend));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_began_stale_is_fresh_once_the_home_can_confirm_itself() {
+    let stage = Stage::new().await;
+    let (alice, bob) = friends(&stage).await;
+    stage.put(0, &alice, "here").await;
+    let online = Client::connect(&stage, 0, &alice).await;
+    let mut friend = Client::connect(&stage, 2, &bob).await;
+    stage.group(0, &alice).confirms.store(false, Ordering::Relaxed);
+    friend.watch(&[&alice]).await;
+    assert!(friend.sees(&alice, "stale", true), "{:?}", friend.held);
+    stage.group(0, &alice).confirms.store(true, Ordering::Relaxed);
+    friend.until("fresh", |c| c.sees(&alice, "stale", false) && c.sees(&alice, "text", "here")).await;
     drop((online, friend));
     stage.end().await;
 }
