@@ -24,16 +24,35 @@ use tokio::time::{sleep, timeout};
 /// Whether connections are taken.
 #[derive(Debug, Default)]
 pub struct Doors {
+    starting: AtomicBool,
     isolated: AtomicBool,
     draining: AtomicBool,
 }
 
 impl Doors {
+    /// Nothing is served while the node looks for its partitions' homes: what a replica has not applied yet would be taken for the
+    /// truth, and another node answers sooner.
+    pub fn is_starting(&self, is: bool) {
+        self.starting.store(is, Ordering::Release);
+    }
+
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// `Unavailable` while the node is starting.
+    pub fn ask(&self) -> Result<(), ServiceError> {
+        if self.starting.load(Ordering::Acquire) {
+            return Err(ServiceError::Unavailable { why: "this node is starting", after_ms: RETRY_AFTER_MS });
+        }
+        Ok(())
+    }
+
     /// Lets a connection in.
     ///
     /// # Errors
-    /// `Unavailable` while the node is cut off, or is being emptied.
+    /// `Unavailable` while the node is starting, is cut off, or is being emptied.
     pub fn enter(&self) -> Result<(), ServiceError> {
+        self.ask()?;
         let refused = |why| Err(ServiceError::Unavailable { why, after_ms: RETRY_AFTER_MS });
         if self.isolated.load(Ordering::Acquire) {
             return refused("this node has lost the cluster; connect to another one");

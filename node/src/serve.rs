@@ -141,14 +141,15 @@ pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Res
         keys,
         connections: Connections::default(),
     });
-    // Nobody is answered before: what a replica has not applied yet would be taken for the truth.
-    homes_found(&node).await;
+    node.doors.is_starting(true);
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = Vec::new();
     if let Some(ops) = ops {
         tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
+    homes_found(&node).await;
+    node.doors.is_starting(false);
     Welcome { http: &http, settings: &settings }.print();
     Ok(Started { http, node, cluster, assembled, stopping, tasks })
 }

@@ -44,6 +44,7 @@ impl NodeService {
     }
 
     async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, ServiceError> {
+        self.node.doors.ask()?;
         Ok(self.node.homes.ask(user, request).await?)
     }
 
@@ -209,6 +210,7 @@ impl PresenceService for NodeService {
     }
 
     async fn ready(&self) -> Result<(), &'static str> {
+        self.node.doors.ask().map_err(|_| "this node is starting")?;
         let homes = &self.node.homes;
         if !*homes.peers().links().confirmed().borrow() {
             return Err("this node does not reach a majority of the cluster");
