@@ -7,6 +7,7 @@
 use super::{
     Control,
     carrying::{Stand, Step, Wish, next_step},
+    fence::{Fence, Freshness},
     message::{Answer, Question},
 };
 use crate::{
@@ -41,8 +42,7 @@ use tokio::{
 #[derive(Default)]
 pub(crate) struct Carrier {
     busy: Mutex<BTreeMap<PartitionId, AbortHandle>>,
-    /// Since when this node is seen to lead a group, and in which term.
-    led: Mutex<BTreeMap<PartitionId, (u64, Instant)>>,
+    pub(super) fence: Mutex<Fence>,
 }
 
 impl Carrier {
@@ -94,14 +94,10 @@ impl Control {
         let all = self.base.hosting.partitions().iter().map(|partition| partition.id()).chain([PLACEMENT]);
         for id in all {
             let Some(term) = self.leads_in(id) else {
-                self.carrier.led.lock().remove(&id);
+                self.carrier.fence.lock().lost(id);
                 continue;
             };
-            let mut led = self.carrier.led.lock();
-            if led.get(&id).is_none_or(|(known, _)| *known != term) {
-                led.insert(id, (term, Instant::now()));
-            }
-            drop(led);
+            self.carrier.fence.lock().leads(id, term, Instant::now());
             let Some(group) = self.base.hosting.group(id) else { continue };
             let wish = self.wish(placement, id, &group);
             if wish.is_some_and(|wish| wish.changing || wish.leader.is_some_and(|leader| leader != wish.me)) {
@@ -138,17 +134,14 @@ impl Control {
         let mut metrics = course.group.metrics();
         loop {
             let now = placement.borrow_and_update().clone();
-            if self.leads_in(course.id).is_none() {
-                return;
-            }
+            let Some(term) = self.leads_in(course.id) else { return };
             let Some(mut wish) = self.wish(&now, course.id, &course.group) else { return };
-            if !self.is_fresh(course.id, &now) {
-                tracing::debug!(
-                    group = name_of(course.id),
-                    epoch = now.epoch,
-                    "waits for the placement to be confirmed"
-                );
-                self.pulse_now.notify_one();
+            let freshness = self.freshness(course.id, term, &now);
+            if freshness != Freshness::Fresh {
+                tracing::debug!(group = name_of(course.id), epoch = now.epoch, ?freshness, "waits for the placement");
+                if freshness == Freshness::Unconfirmed {
+                    self.pulse_now.notify_one();
+                }
                 let mut confirmed = self.confirmed.subscribe();
                 let changed = async {
                     tokio::select! {
@@ -259,16 +252,15 @@ impl Control {
         }
     }
 
-    /// Whether `placement` is not older than this node's leadership of the group.
-    fn is_fresh(&self, id: PartitionId, placement: &Placement) -> bool {
+    /// How `placement` stands to this node's leadership of the group in `term`.
+    fn freshness(&self, id: PartitionId, term: u64, placement: &Placement) -> Freshness {
         if id == PLACEMENT {
-            return true;
+            return Freshness::Fresh;
         }
-        let since = self.carrier.led.lock().get(&id).map(|(_, since)| *since);
-        let confirmed = *self.confirmed.borrow();
-        since
-            .zip(confirmed)
-            .is_some_and(|(since, confirmed)| confirmed.asked_at >= since && placement.epoch >= confirmed.epoch)
+        let mut fence = self.carrier.fence.lock();
+        // It may have been lost and regained since it was looked at.
+        fence.leads(id, term, Instant::now());
+        fence.freshness(id, term, placement.epoch)
     }
 
     fn wish(&self, placement: &Placement, id: PartitionId, group: &Group) -> Option<Wish> {
