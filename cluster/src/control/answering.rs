@@ -14,7 +14,7 @@ use crate::{
     proposer::ProposeError,
 };
 use openraft::ReadPolicy;
-use rollcall_presence::{Newcomer, NodeName, Placement, PlacementCommand};
+use rollcall_presence::{Newcomer, Placement, PlacementCommand};
 use std::time::Duration;
 
 impl Control {
@@ -93,11 +93,26 @@ impl Control {
         if cluster_id != placement.cluster_id {
             return Answer::NotWelcome(JoinRefusal::WrongCluster { ours: placement.cluster_id.clone() });
         }
-        let known = placement.members.get(&newcomer.name);
-        if known.is_none_or(|member| member.raft_id != newcomer.raft_id) {
-            return Answer::NotWelcome(JoinRefusal::Removed);
+        let is_known = |placement: &Placement| {
+            placement.members.get(&newcomer.name).is_some_and(|member| member.raft_id == newcomer.raft_id)
+        };
+        if !is_known(&placement) {
+            // It ends for good on hearing so: not by what a leader believes that others have left behind.
+            if !self.is_confirmed().await {
+                return Answer::NotLeader { leader: None };
+            }
+            if !is_known(&self.placement_now()) {
+                return Answer::NotWelcome(JoinRefusal::Removed);
+            }
         }
         self.admit(newcomer).await
+    }
+
+    /// Whether a quorum confirms that this node leads the placement; what is applied here is then as new as the question.
+    async fn is_confirmed(&self) -> bool {
+        let Some(group) = self.placement_group() else { return false };
+        let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
+        matches!(tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await, Ok(Ok(_)))
     }
 
     async fn admit(&self, newcomer: Newcomer) -> Answer {
@@ -127,29 +142,26 @@ impl Control {
 
     async fn renew(&self, from: &Peer, lease: &Lease) -> Answer {
         let Some(group) = self.placement_group() else { return Answer::NotLeader { leader: None } };
-        if self.hear(&from.name, lease) {
+        if self.hear(from.raft_id, lease) {
             self.lease_news.notify_one();
         }
-        let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
-        match tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await {
-            Ok(Ok(_)) => {
-                let placement = self.placement_now();
-                let known = placement.members.get(&from.name);
-                if known.is_none_or(|member| member.raft_id != from.raft_id) {
-                    return Answer::NotWelcome(JoinRefusal::Removed);
-                }
-                Answer::Leased(Leased {
-                    term: group.term(),
-                    epoch: placement.epoch,
-                    median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
-                })
-            }
-            _ => Answer::NotLeader { leader: None },
+        if !self.is_confirmed().await {
+            return Answer::NotLeader { leader: None };
         }
+        let placement = self.placement_now();
+        let known = placement.members.get(&from.name);
+        if known.is_none_or(|member| member.raft_id != from.raft_id) {
+            return Answer::NotWelcome(JoinRefusal::Removed);
+        }
+        Answer::Leased(Leased {
+            term: group.term(),
+            epoch: placement.epoch,
+            median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
+        })
     }
 
-    fn hear(&self, name: &NodeName, lease: &Lease) -> bool {
-        self.leases.lock().hear(name, lease, self.now_ms(), unix_ms())
+    fn hear(&self, raft_id: u64, lease: &Lease) -> bool {
+        self.leases.lock().hear(raft_id, lease, self.now_ms(), unix_ms())
     }
 
     /// Proposes `command` to the placement group, which this node leads.

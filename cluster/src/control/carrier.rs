@@ -121,7 +121,7 @@ impl Control {
     }
 
     /// The term in which this node leads a group, if it does.
-    fn leads_in(&self, id: PartitionId) -> Option<u64> {
+    pub(super) fn leads_in(&self, id: PartitionId) -> Option<u64> {
         match self.base.hosting.role_of(id)? {
             Role::Home { term } => Some(term),
             Role::Follower { .. } => None,
