@@ -48,8 +48,27 @@ impl Control {
             return None;
         }
         let Ok(_room) = self.room.try_acquire() else { return Some(Answer::Busy.sealed()) };
-        let asked = self.ask_leader(&question, Duration::from_millis(ASK_LEADER_MS)).await;
-        Some(asked.unwrap_or(Answer::NotLeader { leader: None }).sealed())
+        let moved = match &question {
+            Question::Announce { cluster_id, newcomer } => self.has_moved(cluster_id, newcomer),
+            _ => false,
+        };
+        // It is waited for as long: whom it may ask for a vote comes before who leads.
+        let patience = if moved { ASK_LEADER_MS / 2 } else { ASK_LEADER_MS };
+        let asked = self.ask_leader(&question, Duration::from_millis(patience)).await;
+        let unled = || if moved { self.welcome() } else { Answer::NotLeader { leader: None } };
+        Some(asked.unwrap_or_else(|_| unled()).sealed())
+    }
+
+    /// Links with a member where it says that it lives now, whether there is a leader or not.
+    fn has_moved(&self, cluster_id: &str, newcomer: &Newcomer) -> bool {
+        let Newcomer { name, raft_id, generation, peer, .. } = newcomer.clone();
+        let member = Introduced { name, raft_id, generation, peer };
+        let placement = self.placement_now();
+        let moved = cluster_id == placement.cluster_id && self.base.side.has_moved(&placement, &member);
+        if moved {
+            self.know_members();
+        }
+        moved
     }
 
     pub(super) async fn answer_as_leader(&self, from: Option<&Peer>, question: Question) -> Answer {
@@ -131,12 +150,16 @@ impl Control {
     }
 
     fn welcome(&self) -> Answer {
-        let placement = self.placement_now();
+        let (placement, me) = (self.placement_now(), &self.base.about);
+        let mut members = self.base.side.members(&placement);
+        if let Some(mine) = members.iter_mut().find(|member| member.raft_id == me.raft_id) {
+            (mine.generation, mine.peer) = (me.generation, me.peer.clone());
+        }
         Answer::Welcome(Welcome {
             cluster_id: placement.cluster_id.clone(),
             partitions: u16::try_from(placement.partitions.len()).unwrap_or(u16::MAX),
             replication: placement.replication,
-            members: introduced(&placement),
+            members,
         })
     }
 
@@ -175,14 +198,4 @@ impl Control {
             Err(ProposeError::Unknown) => Answer::Unsure,
         }
     }
-}
-
-fn introduced(placement: &Placement) -> Vec<Introduced> {
-    let members = placement.members.iter().map(|(name, member)| Introduced {
-        name: name.clone(),
-        raft_id: member.raft_id,
-        generation: member.generation,
-        peer: member.peer.clone(),
-    });
-    members.collect()
 }
