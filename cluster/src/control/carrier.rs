@@ -53,6 +53,15 @@ impl Carrier {
     }
 }
 
+/// However the task of a group ends: the next one may begin.
+struct Free<'a>(&'a Carrier, PartitionId);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.busy.lock().remove(&self.1);
+    }
+}
+
 /// What the task of one group remembers.
 struct Course {
     id: PartitionId,
@@ -114,8 +123,8 @@ impl Control {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move {
             let course = Course { id, group, bars: BTreeMap::new(), stays_until: Instant::now(), farewell: None };
+            let _free = Free(&control.carrier, id);
             control.carry(course).await;
-            control.carrier.busy.lock().remove(&id);
         });
         busy.insert(id, task.abort_handle());
     }
@@ -152,11 +161,10 @@ impl Control {
                 let _ = timeout(Duration::from_millis(SWEEP_MS), changed).await;
                 continue;
             }
-            let is_heard = |id: u64| is_heard_lately(&metrics.borrow_watched(), &course.group, id);
-            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !is_heard(leader)) {
+            let stand = stand(&metrics.borrow_watched(), &course.group, &wish, &mut course.bars);
+            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !stand.heard.contains(&leader)) {
                 wish.leader = None;
             }
-            let stand = stand(&metrics.borrow_watched(), &wish, &mut course.bars);
             let step = next_step(&wish, &stand);
             tracing::debug!(group = name_of(course.id), ?step, ?wish, ?stand, "the next step");
             if step == Step::Rest || (step == Step::Report && course.id == PLACEMENT) {
@@ -267,7 +275,7 @@ impl Control {
         if id == PLACEMENT {
             let metrics = group.metrics();
             let metrics = metrics.borrow_watched();
-            return Some(self.wish_of_placement(placement, &metrics));
+            return Some(self.wish_of_placement(placement, group, &metrics));
         }
         let at = placement.assignment(id)?;
         let ids = Self::ids(placement);
@@ -286,7 +294,7 @@ impl Control {
         })
     }
 
-    fn wish_of_placement(&self, placement: &Placement, metrics: &RaftMetrics<TypeConfig>) -> Wish {
+    fn wish_of_placement(&self, placement: &Placement, raft: &Group, metrics: &RaftMetrics<TypeConfig>) -> Wish {
         let me = self.base.about.raft_id;
         let ids = Self::ids(placement);
         let group = &metrics.membership_config;
@@ -304,6 +312,7 @@ impl Control {
             !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
         let takes = |name: &NodeName| placement.members.get(name).is_some_and(rollcall_presence::Member::takes);
         let heirs = current.iter().filter(|name| takes(name)).filter_map(|name| ids.get(name).copied());
+        let heirs = heirs.filter(|id| is_heard_lately(metrics, raft, *id));
         let leader = if takes(self.me()) { None } else { heirs.max_by_key(|id| matched(metrics, *id)) };
         Wish { me, voters, arrived: learners.clone(), learners, changing, leader }
     }
@@ -340,7 +349,7 @@ fn is_heard_lately(metrics: &RaftMetrics<TypeConfig>, group: &Group, id: u64) ->
     heard.is_some_and(|heard| heard.elapsed() < Duration::from_millis(silence_ms))
 }
 
-fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {
+fn stand(metrics: &RaftMetrics<TypeConfig>, raft: &Group, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {
     let group = &metrics.membership_config;
     let nodes: BTreeSet<u64> = group.nodes().map(|(id, _)| *id).collect();
     let committed = metrics.local_committed.map_or(0, |id| id.index);
@@ -354,6 +363,7 @@ fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64
         committed,
         matched: nodes.iter().filter_map(|id| Some((*id, matched(metrics, *id)?))).collect(),
         bars: bars.clone(),
+        heard: nodes.iter().copied().filter(|id| is_heard_lately(metrics, raft, *id)).collect(),
         nodes,
     }
 }
