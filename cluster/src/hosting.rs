@@ -5,7 +5,7 @@
 //! over a crash, and that nothing goes through one that is being dropped.
 
 use crate::{
-    limits::{self, REPLICA_END_MS},
+    limits::{self, PLACEMENT_WRITES_IN_FLIGHT, REPLICA_END_MS},
     observer::Observer,
     options::Options,
     partition::Partition,
@@ -104,6 +104,7 @@ pub(crate) struct Hosting {
     seats: BTreeMap<PartitionId, Seat>,
     found: Mutex<Found>,
     placement: watch::Sender<Arc<Placement>>,
+    placement_writes: Arc<Semaphore>,
 }
 
 /// What every group is run with.
@@ -150,7 +151,8 @@ impl Hosting {
         let seats: BTreeMap<_, _> = (0..partitions).map(PartitionId).chain([PLACEMENT]).map(seat).collect();
         let partitions = (0..partitions).map(PartitionId).map(|id| Arc::clone(&seats[&id].shell)).collect();
         let placement = watch::Sender::new(Arc::new(Placement::default()));
-        Arc::new(Self { ground, partitions, seats, found: Mutex::new(found), placement })
+        let placement_writes = Arc::new(Semaphore::new(PLACEMENT_WRITES_IN_FLIGHT));
+        Arc::new(Self { ground, partitions, seats, found: Mutex::new(found), placement, placement_writes })
     }
 
     /// Runs every replica that the disk holds, all at once.
@@ -193,7 +195,8 @@ impl Hosting {
             PLACEMENT => Audience::Placement(self.placement.clone()),
             _ => Audience::Observer(Arc::clone(&self.ground.observer)),
         };
-        let replica = Replica::start(id, on_disk, audience, &self.ground).await.map_err(|why| failed(id, &why))?;
+        let replica = Replica::start(id, on_disk, audience, self.placement(), &self.ground).await;
+        let replica = replica.map_err(|why| failed(id, &why))?;
         seat.shell.seat(Arc::new(replica), self.ground.health.clone());
         Ok(())
     }
@@ -286,7 +289,7 @@ impl Hosting {
     pub(crate) fn placement_group(&self) -> Option<PlacementGroup> {
         let shell = Arc::clone(&self.seats.get(&PLACEMENT)?.shell);
         let replica = shell.replica()?;
-        Some(PlacementGroup::new(shell, replica, self.placement.subscribe()))
+        Some(PlacementGroup::new(shell, replica, self.placement.subscribe(), Arc::clone(&self.placement_writes)))
     }
 
     /// What this node is to a group, if there is such a group.

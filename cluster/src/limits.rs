@@ -73,6 +73,11 @@ pub(crate) const LEASE_SEND_MS: u64 = 500;
 /// Silence after which a node is declared dead, ms: longer than any failover of the placement group itself, which takes 1.2 s
 /// at default timers, and than a pause of the program that is to be survived.
 pub(crate) const LEASE_MS: u64 = 5_000;
+/// How often the placement leader makes sure that it is awake, ms.
+pub(crate) const AWAKE_EVERY_MS: u64 = 500;
+/// Time between two looks after which the placement leader was not awake, ms: it heard nobody meanwhile. Together with a lost
+/// sign of life less than a lease by far.
+pub(crate) const AWAKE_MAX_MS: u64 = 1_500;
 /// How long the answer to a lease is waited for, ms: two sendings; a later one says nothing new.
 pub(crate) const LEASE_ANSWER_MS: u64 = 1_000;
 /// Time without an answer after which a node no longer stands confirmed, ms: four sendings.

@@ -4,7 +4,7 @@
 //! was committed, and is as applied on this node: it may lag, and never goes back while the process lives.
 
 use crate::{
-    limits::{PLACEMENT_WRITES_IN_FLIGHT, PROPOSE_DEADLINE_MS},
+    limits::PROPOSE_DEADLINE_MS,
     partition::Partition,
     proposer::{Group, ProposeError},
     raft::types::Proposal,
@@ -30,7 +30,8 @@ pub(crate) struct PlacementGroup {
     shell: Arc<Partition>,
     replica: Arc<Replica>,
     placement: watch::Receiver<Arc<Placement>>,
-    admission: Semaphore,
+    /// One for all values of this type: each is made for a few calls.
+    admission: Arc<Semaphore>,
 }
 
 impl PlacementGroup {
@@ -38,8 +39,9 @@ impl PlacementGroup {
         shell: Arc<Partition>,
         replica: Arc<Replica>,
         placement: watch::Receiver<Arc<Placement>>,
+        admission: Arc<Semaphore>,
     ) -> Self {
-        Self { shell, replica, placement, admission: Semaphore::new(PLACEMENT_WRITES_IN_FLIGHT) }
+        Self { shell, replica, placement, admission }
     }
 
     /// The Raft group.

@@ -11,10 +11,12 @@ use crate::{
     },
 };
 use openraft::{errors::ClientWriteError, impls::ProgressResponder, raft::ClientWriteResult};
-use rollcall_presence::{Command, Entry, Intent, NodeName, Outcome, Policy, RULES_VERSION, limits::ENTRY_MAX_COMMANDS};
+use rollcall_presence::{
+    Command, Entry, Intent, NodeName, Outcome, Placement, Policy, RULES_VERSION, limits::ENTRY_MAX_COMMANDS,
+};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// A group.
 pub(crate) type Group = openraft::Raft<TypeConfig, Machine>;
@@ -43,6 +45,19 @@ struct Pending {
     _admitted: OwnedSemaphorePermit,
 }
 
+/// By what entries are applied.
+pub(crate) struct Terms {
+    pub(crate) policy: Policy,
+    pub(crate) placement: watch::Receiver<Arc<Placement>>,
+}
+
+impl Terms {
+    /// The rules that all members know: some may run an older program.
+    fn rules(&self) -> u16 {
+        RULES_VERSION.min(self.placement.borrow().rules.max(1))
+    }
+}
+
 /// The way in.
 pub(crate) struct Proposer {
     admission: Arc<Semaphore>,
@@ -52,10 +67,10 @@ pub(crate) struct Proposer {
 impl Proposer {
     /// Starts the task that proposes to `group`; it ends with this value. `writes_in_flight` bounds what is queued.
     #[must_use]
-    pub(crate) fn start(group: Group, policy: Policy, writes_in_flight: usize) -> Self {
+    pub(crate) fn start(group: Group, terms: Terms, writes_in_flight: usize) -> Self {
         // Unbounded itself, and bounded by the permits: one is taken before anything is queued.
         let (queue, pending) = mpsc::unbounded_channel();
-        tokio::spawn(propose_all(group, policy, pending));
+        tokio::spawn(propose_all(group, terms, pending));
         Self { admission: Arc::new(Semaphore::new(writes_in_flight)), queue }
     }
 
@@ -89,7 +104,7 @@ fn size_of_command(command: &Command) -> usize {
         }
 }
 
-async fn propose_all(group: Group, policy: Policy, mut queue: mpsc::UnboundedReceiver<Pending>) {
+async fn propose_all(group: Group, terms: Terms, mut queue: mpsc::UnboundedReceiver<Pending>) {
     let slots = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT));
     let mut held: Option<Pending> = None;
     loop {
@@ -114,19 +129,19 @@ async fn propose_all(group: Group, policy: Policy, mut queue: mpsc::UnboundedRec
             bytes += next.bytes;
             gathered.push(next);
         }
-        submit(&group, policy, gathered, slot).await;
+        submit(&group, &terms, gathered, slot).await;
     }
 }
 
 /// Hands an entry to Raft in its turn, and leaves waiting for its outcome to a task of its own.
-async fn submit(group: &Group, policy: Policy, gathered: Vec<Pending>, slot: OwnedSemaphorePermit) {
+async fn submit(group: &Group, terms: &Terms, gathered: Vec<Pending>, slot: OwnedSemaphorePermit) {
     let mut commands = Vec::with_capacity(gathered.len());
     let mut answers = Vec::with_capacity(gathered.len());
     for Pending { command, answer, _admitted, .. } in gathered {
         commands.push(command);
         answers.push((answer, _admitted));
     }
-    let entry = Entry { rules: RULES_VERSION, policy, commands };
+    let entry = Entry { rules: terms.rules(), policy: terms.policy, commands };
     let (responder, written) = ProgressResponder::complete_only();
     let sent = group.client_write_ff(Proposal::Presence(Arc::new(entry)), Some(responder)).await;
     tokio::spawn(async move {
@@ -158,5 +173,22 @@ fn outcomes(written: ClientWriteResult<TypeConfig>) -> Result<Vec<Arc<Outcome>>,
             Err(ProposeError::NotHome { leader: forward.leader_node.map(|member| member.name) })
         }
         Err(_) => Err(ProposeError::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_carry_the_rules_that_all_members_know() {
+        let (placement, seen) = watch::channel(Arc::new(Placement::default()));
+        let terms = Terms { policy: Policy::default(), placement: seen };
+        assert_eq!(terms.rules(), 1, "there were never older ones");
+        let at = |rules| placement.send_replace(Arc::new(Placement { rules, ..Placement::default() }));
+        at(RULES_VERSION);
+        assert_eq!(terms.rules(), RULES_VERSION);
+        at(RULES_VERSION + 1);
+        assert_eq!(terms.rules(), RULES_VERSION, "never newer than this program's");
     }
 }

@@ -3,7 +3,7 @@
 //! Made by [`Hosting`](crate::hosting::Hosting), which also ends it; whoever holds one must not do so across the end.
 
 use crate::{
-    proposer::{Group, Proposer},
+    proposer::{Group, Proposer, Terms},
     raft::{
         log::{LogCell, LogStore},
         machine::{Audience, Machine},
@@ -14,7 +14,7 @@ use crate::{
     store::ledger::{LogLedger, StateHeader},
 };
 use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
-use rollcall_presence::PartitionId;
+use rollcall_presence::{PartitionId, Placement};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -60,6 +60,7 @@ impl Replica {
         id: PartitionId,
         on_disk: OnDisk,
         audience: Audience,
+        placement: watch::Receiver<Arc<Placement>>,
         ground: &Ground,
     ) -> Result<Self, String> {
         let OnDisk { state, log, log_bytes } = on_disk;
@@ -77,7 +78,8 @@ impl Replica {
         if alone {
             group.trigger().elect(false).await.map_err(|e| e.to_string())?;
         }
-        let proposer = Proposer::start(group.clone(), ground.policy, ground.writes_in_flight);
+        let proposer =
+            Proposer::start(group.clone(), Terms { policy: ground.policy, placement }, ground.writes_in_flight);
         let lands = Arc::new(Semaphore::new(1));
         let (ending, closed) = (watch::Sender::new(false), AtomicBool::new(false));
         Ok(Self { group, state, log, proposer, ties, ending, lands, closed })

@@ -32,6 +32,9 @@ struct Guests {
     introduced: BTreeMap<NodeName, Introduced>,
     /// Removed, and to hear of it.
     leaving: BTreeMap<NodeName, Introduced>,
+    /// Members that live elsewhere since a start that the placement here does not know yet, with its generation: without them
+    /// a whole cluster that starts again at new addresses would never have the leader that could say so.
+    moved: BTreeMap<NodeName, (u64, String)>,
     /// The placement looked at last.
     known: Option<Arc<Placement>>,
 }
@@ -75,6 +78,10 @@ impl Side {
         if is_settled {
             guests.introduced.clear();
         }
+        let is_news = |name: &NodeName, generation: u64| {
+            placement.members.get(name).is_some_and(|member| member.generation < generation)
+        };
+        guests.moved.retain(|name, (generation, _)| is_news(name, *generation));
         if let Some(before) = guests.known.replace(Arc::clone(placement)) {
             for (name, member) in before.members.iter().filter(|(name, _)| !placement.members.contains_key(*name)) {
                 let (name, peer) = (name.clone(), member.peer.clone());
@@ -82,6 +89,31 @@ impl Side {
                 guests.leaving.insert(name.clone(), Introduced { name, raft_id, generation, peer });
             }
         }
+    }
+
+    /// Takes note of where a member says that it lives now; answers whether it is one, of a later start than `placement` knows.
+    pub(crate) fn has_moved(&self, placement: &Placement, member: &Introduced) -> bool {
+        let known = placement.members.get(&member.name);
+        if !known.is_some_and(|known| known.raft_id == member.raft_id && known.generation < member.generation) {
+            return false;
+        }
+        let mut guests = self.guests.lock();
+        let (generation, peer) = guests.moved.entry(member.name.clone()).or_default();
+        if *generation <= member.generation {
+            (*generation, *peer) = (member.generation, member.peer.clone());
+        }
+        true
+    }
+
+    /// The members of `placement`, those that have moved as they say.
+    pub(crate) fn members(&self, placement: &Placement) -> Vec<Introduced> {
+        let guests = self.guests.lock();
+        let members = placement.members.iter().map(|(name, member)| {
+            let moved = guests.moved.get(name).filter(|(generation, _)| *generation > member.generation);
+            let (generation, peer) = moved.cloned().unwrap_or_else(|| (member.generation, member.peer.clone()));
+            Introduced { name: name.clone(), raft_id: member.raft_id, generation, peer }
+        });
+        members.collect()
     }
 
     /// A removed node was given its time.
@@ -141,5 +173,49 @@ impl PeerSide for Side {
 
     fn presence(&self) -> &Arc<dyn PresenceLane> {
         &self.lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::NoPresence;
+    use rollcall_presence::{Newcomer, PlacementCommand, apply_placement};
+
+    fn newcomer(generation: u64, peer: &str) -> Newcomer {
+        Newcomer {
+            name: NodeName::new("n1").unwrap(),
+            raft_id: 1,
+            generation,
+            http: "h:1".into(),
+            peer: peer.into(),
+            version: "0".into(),
+            rules: 1,
+        }
+    }
+
+    fn lives(raft_id: u64, generation: u64, peer: &str) -> Introduced {
+        Introduced { name: NodeName::new("n1").unwrap(), raft_id, generation, peer: peer.into() }
+    }
+
+    #[test]
+    fn a_member_is_where_its_latest_start_says_until_the_placement_knows() {
+        let (side, mut placement) = (Side::new(Arc::new(NoPresence)), Placement::default());
+        let first = newcomer(3, "p:3");
+        let found = PlacementCommand::Found { cluster_id: "c".into(), partitions: 2, replication: 3, first };
+        apply_placement(&mut placement, &found).unwrap();
+        let at = |placement: &Placement| side.members(placement)[0].peer.clone();
+        assert!(!side.has_moved(&placement, &lives(1, 3, "p:33")), "the placement knows that start");
+        assert!(!side.has_moved(&placement, &lives(2, 5, "p:5")), "it is another one");
+        assert_eq!(at(&placement), "p:3");
+        assert!(side.has_moved(&placement, &lives(1, 5, "p:5")));
+        assert!(side.has_moved(&placement, &lives(1, 4, "p:4")));
+        assert_eq!(at(&placement), "p:5", "the latest");
+        side.look_at(&Arc::new(placement.clone()), true);
+        assert_eq!(at(&placement), "p:5");
+        apply_placement(&mut placement, &PlacementCommand::Admit(newcomer(5, "p:55"))).unwrap();
+        side.look_at(&Arc::new(placement.clone()), true);
+        assert_eq!(at(&placement), "p:55");
+        assert!(side.guests.lock().moved.is_empty());
     }
 }

@@ -45,3 +45,21 @@ async fn a_whole_cluster_restarts_and_a_wrong_key_is_refused() {
     assert!(matches!(error, StartError::WrongKey { .. }), "{error}");
     several.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_cluster_that_starts_again_at_new_addresses_forms_and_takes_writes() {
+    let several = Several::over_sockets(4);
+    tokio::join!(several.start(1), several.start(2), several.start(3));
+    several.settled(3, 3, 0).await;
+    for user in 0..10 {
+        several.write(user).await;
+    }
+    several.stop_all().await;
+    // One address is enough for each to find the others by.
+    let start = async |n, join: &[u64]| several.try_start(n, several.moved(n, join), b"key").await.unwrap();
+    tokio::join!(start(1, &[]), start(2, &[1]), start(3, &[1]));
+    several.settled(3, 3, 0).await;
+    assert_eq!(several.missing(10), [0_u64; 0]);
+    several.write(11).await;
+    several.stop_all().await;
+}

@@ -14,7 +14,7 @@ use crate::{
     proposer::ProposeError,
 };
 use openraft::ReadPolicy;
-use rollcall_presence::{Newcomer, NodeName, Placement, PlacementCommand};
+use rollcall_presence::{Newcomer, Placement, PlacementCommand};
 use std::time::Duration;
 
 impl Control {
@@ -48,8 +48,27 @@ impl Control {
             return None;
         }
         let Ok(_room) = self.room.try_acquire() else { return Some(Answer::Busy.sealed()) };
-        let asked = self.ask_leader(&question, Duration::from_millis(ASK_LEADER_MS)).await;
-        Some(asked.unwrap_or(Answer::NotLeader { leader: None }).sealed())
+        let moved = match &question {
+            Question::Announce { cluster_id, newcomer } => self.has_moved(cluster_id, newcomer),
+            _ => false,
+        };
+        // It is waited for as long: whom it may ask for a vote comes before who leads.
+        let patience = if moved { ASK_LEADER_MS / 2 } else { ASK_LEADER_MS };
+        let asked = self.ask_leader(&question, Duration::from_millis(patience)).await;
+        let unled = || if moved { self.welcome() } else { Answer::NotLeader { leader: None } };
+        Some(asked.unwrap_or_else(|_| unled()).sealed())
+    }
+
+    /// Links with a member where it says that it lives now, whether there is a leader or not.
+    fn has_moved(&self, cluster_id: &str, newcomer: &Newcomer) -> bool {
+        let Newcomer { name, raft_id, generation, peer, .. } = newcomer.clone();
+        let member = Introduced { name, raft_id, generation, peer };
+        let placement = self.placement_now();
+        let moved = cluster_id == placement.cluster_id && self.base.side.has_moved(&placement, &member);
+        if moved {
+            self.know_members();
+        }
+        moved
     }
 
     pub(super) async fn answer_as_leader(&self, from: Option<&Peer>, question: Question) -> Answer {
@@ -93,11 +112,26 @@ impl Control {
         if cluster_id != placement.cluster_id {
             return Answer::NotWelcome(JoinRefusal::WrongCluster { ours: placement.cluster_id.clone() });
         }
-        let known = placement.members.get(&newcomer.name);
-        if known.is_none_or(|member| member.raft_id != newcomer.raft_id) {
-            return Answer::NotWelcome(JoinRefusal::Removed);
+        let is_known = |placement: &Placement| {
+            placement.members.get(&newcomer.name).is_some_and(|member| member.raft_id == newcomer.raft_id)
+        };
+        if !is_known(&placement) {
+            // It ends for good on hearing so: not by what a leader believes that others have left behind.
+            if !self.is_confirmed().await {
+                return Answer::NotLeader { leader: None };
+            }
+            if !is_known(&self.placement_now()) {
+                return Answer::NotWelcome(JoinRefusal::Removed);
+            }
         }
         self.admit(newcomer).await
+    }
+
+    /// Whether a quorum confirms that this node leads the placement; what is applied here is then as new as the question.
+    async fn is_confirmed(&self) -> bool {
+        let Some(group) = self.placement_group() else { return false };
+        let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
+        matches!(tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await, Ok(Ok(_)))
     }
 
     async fn admit(&self, newcomer: Newcomer) -> Answer {
@@ -116,40 +150,41 @@ impl Control {
     }
 
     fn welcome(&self) -> Answer {
-        let placement = self.placement_now();
+        let (placement, me) = (self.placement_now(), &self.base.about);
+        let mut members = self.base.side.members(&placement);
+        if let Some(mine) = members.iter_mut().find(|member| member.raft_id == me.raft_id) {
+            (mine.generation, mine.peer) = (me.generation, me.peer.clone());
+        }
         Answer::Welcome(Welcome {
             cluster_id: placement.cluster_id.clone(),
             partitions: u16::try_from(placement.partitions.len()).unwrap_or(u16::MAX),
             replication: placement.replication,
-            members: introduced(&placement),
+            members,
         })
     }
 
     async fn renew(&self, from: &Peer, lease: &Lease) -> Answer {
         let Some(group) = self.placement_group() else { return Answer::NotLeader { leader: None } };
-        if self.hear(&from.name, lease) {
+        if self.hear(from.raft_id, lease) {
             self.lease_news.notify_one();
         }
-        let confirmed = group.group().ensure_linearizable(ReadPolicy::LeaseRead);
-        match tokio::time::timeout(Duration::from_millis(LEASE_ANSWER_MS), confirmed).await {
-            Ok(Ok(_)) => {
-                let placement = self.placement_now();
-                let known = placement.members.get(&from.name);
-                if known.is_none_or(|member| member.raft_id != from.raft_id) {
-                    return Answer::NotWelcome(JoinRefusal::Removed);
-                }
-                Answer::Leased(Leased {
-                    term: group.term(),
-                    epoch: placement.epoch,
-                    median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
-                })
-            }
-            _ => Answer::NotLeader { leader: None },
+        if !self.is_confirmed().await {
+            return Answer::NotLeader { leader: None };
         }
+        let placement = self.placement_now();
+        let known = placement.members.get(&from.name);
+        if known.is_none_or(|member| member.raft_id != from.raft_id) {
+            return Answer::NotWelcome(JoinRefusal::Removed);
+        }
+        Answer::Leased(Leased {
+            term: group.term(),
+            epoch: placement.epoch,
+            median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
+        })
     }
 
-    fn hear(&self, name: &NodeName, lease: &Lease) -> bool {
-        self.leases.lock().hear(name, lease, self.now_ms(), unix_ms())
+    fn hear(&self, raft_id: u64, lease: &Lease) -> bool {
+        self.leases.lock().hear(raft_id, lease, self.now_ms(), unix_ms())
     }
 
     /// Proposes `command` to the placement group, which this node leads.
@@ -163,14 +198,4 @@ impl Control {
             Err(ProposeError::Unknown) => Answer::Unsure,
         }
     }
-}
-
-fn introduced(placement: &Placement) -> Vec<Introduced> {
-    let members = placement.members.iter().map(|(name, member)| Introduced {
-        name: name.clone(),
-        raft_id: member.raft_id,
-        generation: member.generation,
-        peer: member.peer.clone(),
-    });
-    members.collect()
 }

@@ -7,6 +7,7 @@
 use super::{
     Control,
     carrying::{Stand, Step, Wish, next_step},
+    fence::{Fence, Freshness},
     message::{Answer, Question},
 };
 use crate::{
@@ -41,8 +42,7 @@ use tokio::{
 #[derive(Default)]
 pub(crate) struct Carrier {
     busy: Mutex<BTreeMap<PartitionId, AbortHandle>>,
-    /// Since when this node is seen to lead a group, and in which term.
-    led: Mutex<BTreeMap<PartitionId, (u64, Instant)>>,
+    pub(super) fence: Mutex<Fence>,
 }
 
 impl Carrier {
@@ -50,6 +50,15 @@ impl Carrier {
         for task in std::mem::take(&mut *self.busy.lock()).into_values() {
             task.abort();
         }
+    }
+}
+
+/// However the task of a group ends: the next one may begin.
+struct Free<'a>(&'a Carrier, PartitionId);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.busy.lock().remove(&self.1);
     }
 }
 
@@ -94,14 +103,10 @@ impl Control {
         let all = self.base.hosting.partitions().iter().map(|partition| partition.id()).chain([PLACEMENT]);
         for id in all {
             let Some(term) = self.leads_in(id) else {
-                self.carrier.led.lock().remove(&id);
+                self.carrier.fence.lock().lost(id);
                 continue;
             };
-            let mut led = self.carrier.led.lock();
-            if led.get(&id).is_none_or(|(known, _)| *known != term) {
-                led.insert(id, (term, Instant::now()));
-            }
-            drop(led);
+            self.carrier.fence.lock().leads(id, term, Instant::now());
             let Some(group) = self.base.hosting.group(id) else { continue };
             let wish = self.wish(placement, id, &group);
             if wish.is_some_and(|wish| wish.changing || wish.leader.is_some_and(|leader| leader != wish.me)) {
@@ -118,14 +123,14 @@ impl Control {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move {
             let course = Course { id, group, bars: BTreeMap::new(), stays_until: Instant::now(), farewell: None };
+            let _free = Free(&control.carrier, id);
             control.carry(course).await;
-            control.carrier.busy.lock().remove(&id);
         });
         busy.insert(id, task.abort_handle());
     }
 
     /// The term in which this node leads a group, if it does.
-    fn leads_in(&self, id: PartitionId) -> Option<u64> {
+    pub(super) fn leads_in(&self, id: PartitionId) -> Option<u64> {
         match self.base.hosting.role_of(id)? {
             Role::Home { term } => Some(term),
             Role::Follower { .. } => None,
@@ -138,17 +143,14 @@ impl Control {
         let mut metrics = course.group.metrics();
         loop {
             let now = placement.borrow_and_update().clone();
-            if self.leads_in(course.id).is_none() {
-                return;
-            }
+            let Some(term) = self.leads_in(course.id) else { return };
             let Some(mut wish) = self.wish(&now, course.id, &course.group) else { return };
-            if !self.is_fresh(course.id, &now) {
-                tracing::debug!(
-                    group = name_of(course.id),
-                    epoch = now.epoch,
-                    "waits for the placement to be confirmed"
-                );
-                self.pulse_now.notify_one();
+            let freshness = self.freshness(course.id, term, &now);
+            if freshness != Freshness::Fresh {
+                tracing::debug!(group = name_of(course.id), epoch = now.epoch, ?freshness, "waits for the placement");
+                if freshness == Freshness::Unconfirmed {
+                    self.pulse_now.notify_one();
+                }
                 let mut confirmed = self.confirmed.subscribe();
                 let changed = async {
                     tokio::select! {
@@ -159,11 +161,10 @@ impl Control {
                 let _ = timeout(Duration::from_millis(SWEEP_MS), changed).await;
                 continue;
             }
-            let is_heard = |id: u64| is_heard_lately(&metrics.borrow_watched(), &course.group, id);
-            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !is_heard(leader)) {
+            let stand = stand(&metrics.borrow_watched(), &course.group, &wish, &mut course.bars);
+            if course.stays_until > Instant::now() || wish.leader.is_some_and(|leader| !stand.heard.contains(&leader)) {
                 wish.leader = None;
             }
-            let stand = stand(&metrics.borrow_watched(), &wish, &mut course.bars);
             let step = next_step(&wish, &stand);
             tracing::debug!(group = name_of(course.id), ?step, ?wish, ?stand, "the next step");
             if step == Step::Rest || (step == Step::Report && course.id == PLACEMENT) {
@@ -259,23 +260,22 @@ impl Control {
         }
     }
 
-    /// Whether `placement` is not older than this node's leadership of the group.
-    fn is_fresh(&self, id: PartitionId, placement: &Placement) -> bool {
+    /// How `placement` stands to this node's leadership of the group in `term`.
+    fn freshness(&self, id: PartitionId, term: u64, placement: &Placement) -> Freshness {
         if id == PLACEMENT {
-            return true;
+            return Freshness::Fresh;
         }
-        let since = self.carrier.led.lock().get(&id).map(|(_, since)| *since);
-        let confirmed = *self.confirmed.borrow();
-        since
-            .zip(confirmed)
-            .is_some_and(|(since, confirmed)| confirmed.asked_at >= since && placement.epoch >= confirmed.epoch)
+        let mut fence = self.carrier.fence.lock();
+        // It may have been lost and regained since it was looked at.
+        fence.leads(id, term, Instant::now());
+        fence.freshness(id, term, placement.epoch)
     }
 
     fn wish(&self, placement: &Placement, id: PartitionId, group: &Group) -> Option<Wish> {
         if id == PLACEMENT {
             let metrics = group.metrics();
             let metrics = metrics.borrow_watched();
-            return Some(self.wish_of_placement(placement, &metrics));
+            return Some(self.wish_of_placement(placement, group, &metrics));
         }
         let at = placement.assignment(id)?;
         let ids = Self::ids(placement);
@@ -294,7 +294,7 @@ impl Control {
         })
     }
 
-    fn wish_of_placement(&self, placement: &Placement, metrics: &RaftMetrics<TypeConfig>) -> Wish {
+    fn wish_of_placement(&self, placement: &Placement, raft: &Group, metrics: &RaftMetrics<TypeConfig>) -> Wish {
         let me = self.base.about.raft_id;
         let ids = Self::ids(placement);
         let group = &metrics.membership_config;
@@ -312,6 +312,7 @@ impl Control {
             !voters.is_empty() && (configs.len() != 1 || configs.first() != Some(&voters) || nodes != wanted);
         let takes = |name: &NodeName| placement.members.get(name).is_some_and(rollcall_presence::Member::takes);
         let heirs = current.iter().filter(|name| takes(name)).filter_map(|name| ids.get(name).copied());
+        let heirs = heirs.filter(|id| is_heard_lately(metrics, raft, *id));
         let leader = if takes(self.me()) { None } else { heirs.max_by_key(|id| matched(metrics, *id)) };
         Wish { me, voters, arrived: learners.clone(), learners, changing, leader }
     }
@@ -348,7 +349,7 @@ fn is_heard_lately(metrics: &RaftMetrics<TypeConfig>, group: &Group, id: u64) ->
     heard.is_some_and(|heard| heard.elapsed() < Duration::from_millis(silence_ms))
 }
 
-fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {
+fn stand(metrics: &RaftMetrics<TypeConfig>, raft: &Group, wish: &Wish, bars: &mut BTreeMap<u64, u64>) -> Stand {
     let group = &metrics.membership_config;
     let nodes: BTreeSet<u64> = group.nodes().map(|(id, _)| *id).collect();
     let committed = metrics.local_committed.map_or(0, |id| id.index);
@@ -362,6 +363,7 @@ fn stand(metrics: &RaftMetrics<TypeConfig>, wish: &Wish, bars: &mut BTreeMap<u64
         committed,
         matched: nodes.iter().filter_map(|id| Some((*id, matched(metrics, *id)?))).collect(),
         bars: bars.clone(),
+        heard: nodes.iter().copied().filter(|id| is_heard_lately(metrics, raft, *id)).collect(),
         nodes,
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Stand {
     pub matched: BTreeMap<u64, u64>,
     /// By newcomer: what was committed when it was let in. It has caught up once it has that.
     pub bars: BTreeMap<u64, u64>,
+    /// Who has answered the leader lately.
+    pub heard: BTreeSet<u64>,
 }
 
 /// One step.
@@ -130,9 +132,11 @@ fn next_voters(wish: &Wish, stand: &Stand) -> Step {
     if !stand.is_uniform() {
         return Step::Voters(last_config(stand));
     }
-    let heirs = wish.voters.iter().copied().filter(|node| stand.votes(*node));
-    if let Some(heir) = heirs.max_by_key(|node| stand.matched.get(node).copied()) {
-        return Step::HandOver(heir);
+    let mut heirs = wish.voters.iter().copied().filter(|node| stand.votes(*node)).peekable();
+    if heirs.peek().is_some() {
+        let living = heirs.filter(|node| stand.heard.contains(node));
+        // While none of them is heard, handing over would only stop writes.
+        return living.max_by_key(|node| stand.matched.get(node).copied()).map_or(Step::AwaitCommit, Step::HandOver);
     }
     let mut with_me = wish.voters.clone();
     with_me.insert(wish.me);
@@ -169,6 +173,7 @@ mod tests {
             configs: vec![set(voters)],
             matched: nodes.iter().map(|node| (*node, 100)).collect(),
             bars: nodes.iter().map(|node| (*node, 100)).collect(),
+            heard: nodes.clone(),
             nodes,
             settled: true,
             committed: 100,
@@ -184,6 +189,7 @@ mod tests {
                 Step::AddLearner(node) => {
                     at.nodes.insert(*node);
                     at.bars.insert(*node, at.committed);
+                    at.heard.insert(*node);
                 }
                 Step::AwaitCatchUp(node) => {
                     at.matched.insert(*node, at.committed);
@@ -227,6 +233,16 @@ mod tests {
             Step::Report,
         ];
         assert_eq!(steps, wanted);
+    }
+
+    #[test]
+    fn a_leader_that_loses_its_vote_hands_over_to_nobody_who_is_silent() {
+        let mut at = stand(&[1, 2, 3], &[]);
+        at.heard.remove(&3);
+        at.matched.insert(2, 90);
+        assert_eq!(next_step(&wish(1, &[2, 3], &[]), &at), Step::HandOver(2), "the other one has more, and is silent");
+        at.heard.clear();
+        assert_eq!(next_step(&wish(1, &[2, 3], &[]), &at), Step::AwaitCommit);
     }
 
     #[test]

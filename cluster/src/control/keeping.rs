@@ -133,7 +133,7 @@ impl Control {
     pub(super) fn know_members(&self) {
         let placement = self.placement_now();
         let mut members: BTreeMap<NodeName, String> = self.base.side.guests();
-        members.extend(placement.members.iter().map(|(name, member)| (name.clone(), member.peer.clone())));
+        members.extend(self.base.side.members(&placement).into_iter().map(|member| (member.name, member.peer)));
         members.remove(self.me());
         if members.is_empty() && !placement.is_founded() {
             return;

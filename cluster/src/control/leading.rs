@@ -4,10 +4,17 @@
 //! or a lease may have run out, and plans at most every 100 ms.
 
 use super::{Control, leases::LeaseTable, message::Answer};
-use crate::limits::{PLAN_EVERY_MS, SWEEP_MS};
+use crate::{
+    limits::{AWAKE_EVERY_MS, PLAN_EVERY_MS, SWEEP_MS},
+    placement_group::PLACEMENT,
+    role::Role,
+};
 use rollcall_presence::{Placement, PlacementCommand, View, apply_placement, plan_moves};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
 
 impl Control {
     /// Never ends by itself.
@@ -16,45 +23,71 @@ impl Control {
         let mut placement = self.placement();
         loop {
             role.borrow_and_update();
-            if !self.leads_placement() {
+            let Some(term) = self.leads_in(PLACEMENT) else {
                 if role.changed().await.is_err() {
                     return;
                 }
                 continue;
-            }
-            // Whoever led before knew who lives; this one has to hear it first.
+            };
+            // Whoever led before knew who lives; this one has to hear it first. The same when it was another one in between.
             *self.leases.lock() = LeaseTable::default();
             self.pulse_now.notify_one();
-            tracing::info!(node = %self.me(), "this node leads the placement");
-            while self.leads_placement() {
-                let begun = Instant::now();
-                let now = placement.borrow_and_update().clone();
-                let due = self.lead_once(now).await;
-                sleep_until(begun + Duration::from_millis(PLAN_EVERY_MS)).await;
-                let changed = async {
-                    tokio::select! {
-                        _ = placement.changed() => {}
-                        _ = role.changed() => {}
-                        () = self.lease_news.notified() => {}
-                    }
-                };
-                let _ = timeout(due, changed).await;
+            tracing::info!(node = %self.me(), term, "this node leads the placement");
+            tokio::select! {
+                () = self.lead_in(term, &mut role, &mut placement) => {}
+                () = self.stay_awake() => {}
             }
         }
     }
 
+    async fn lead_in(
+        &self,
+        term: u64,
+        role: &mut watch::Receiver<Role>,
+        placement: &mut watch::Receiver<Arc<Placement>>,
+    ) {
+        while self.leads_in(PLACEMENT) == Some(term) {
+            let begun = Instant::now();
+            let now = placement.borrow_and_update().clone();
+            let due = self.lead_once(term, now).await;
+            sleep_until(begun + Duration::from_millis(PLAN_EVERY_MS)).await;
+            let changed = async {
+                tokio::select! {
+                    _ = placement.changed() => {}
+                    _ = role.changed() => {}
+                    () = self.lease_news.notified() => {}
+                }
+            };
+            let _ = timeout(due, changed).await;
+        }
+    }
+
+    /// Never ends by itself. Whatever waits meanwhile: that the process stood still is noticed.
+    async fn stay_awake(&self) {
+        let mut tick = interval(Duration::from_millis(AWAKE_EVERY_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.leases.lock().awake(self.now_ms());
+        }
+    }
+
+    fn verdicts(&self, placement: &Placement) -> Vec<PlacementCommand> {
+        let (mut leases, now_ms) = (self.leases.lock(), self.now_ms());
+        leases.look_at(placement, now_ms);
+        leases.verdicts(placement, now_ms, self.base.replace_after_ms)
+    }
+
     /// One look; answers after what time to look again though nothing happened.
-    async fn lead_once(&self, mut placement: Arc<Placement>) -> Duration {
+    async fn lead_once(&self, term: u64, mut placement: Arc<Placement>) -> Duration {
         if !placement.is_founded() {
             return Duration::from_millis(SWEEP_MS);
         }
-        let replace_after_ms = self.base.replace_after_ms;
-        let verdicts = {
-            let (mut leases, now_ms) = (self.leases.lock(), self.now_ms());
-            leases.look_at(&placement, now_ms);
-            leases.verdicts(&placement, now_ms, replace_after_ms)
-        };
-        for verdict in verdicts {
+        for verdict in self.verdicts(&placement) {
+            // The commit before took its time: somebody may be heard by now, or another one have led.
+            if self.leads_in(PLACEMENT) != Some(term) || !self.verdicts(&placement).contains(&verdict) {
+                return Duration::from_millis(PLAN_EVERY_MS);
+            }
             if !self.commit_if_it_changes(&mut placement, verdict).await {
                 return Duration::from_millis(PLAN_EVERY_MS);
             }
@@ -70,7 +103,7 @@ impl Control {
             }
         }
         let (leases, now_ms) = (self.leases.lock(), self.now_ms());
-        let due = leases.next_due_ms(&placement, replace_after_ms).unwrap_or(u64::MAX);
+        let due = leases.next_due_ms(&placement, self.base.replace_after_ms).unwrap_or(u64::MAX);
         // What was due and did not come about is no reason to hurry.
         let rest_ms = if due <= now_ms { SWEEP_MS } else { due - now_ms };
         Duration::from_millis(rest_ms.clamp(PLAN_EVERY_MS, 60 * SWEEP_MS))

@@ -1,10 +1,11 @@
 //! Who lives, as the placement leader hears it: a table of leases, and what to declare from it.
 //!
 //! Time comes in from outside, as ms of any clock that never goes back. Promises that nobody is declared dead before a full
-//! lease went by in silence, counted from when this leader first knew of that start of the node; broken links say nothing.
+//! lease went by in silence, counted from when this leader first knew of that start of the node, and was awake all the time;
+//! broken links say nothing.
 
 use super::message::Lease;
-use crate::limits::LEASE_MS;
+use crate::limits::{AWAKE_MAX_MS, LEASE_MS};
 use rollcall_presence::{Member, MemberState, NodeName, Placement, PlacementCommand, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ struct Heard {
 /// Since when a member is known as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
+    raft_id: u64,
     generation: u64,
     is_down: bool,
     since_ms: u64,
@@ -29,14 +31,17 @@ struct Known {
 /// The leases of all members.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseTable {
-    heard: BTreeMap<NodeName, Heard>,
+    /// By identity in Raft: a wiped node that comes back under its name is somebody new, whose starts are counted afresh.
+    heard: BTreeMap<u64, Heard>,
     known: BTreeMap<NodeName, Known>,
+    /// When this node was awake last.
+    awake_ms: Option<u64>,
 }
 
 impl LeaseTable {
     /// Takes note of a sign of life. `unix_ms` is this node's clock. Answers whether who leads anything may have changed.
-    pub(crate) fn hear(&mut self, name: &NodeName, lease: &Lease, now_ms: u64, unix_ms: u64) -> bool {
-        let before = self.heard.get(name);
+    pub(crate) fn hear(&mut self, raft_id: u64, lease: &Lease, now_ms: u64, unix_ms: u64) -> bool {
+        let before = self.heard.get(&raft_id);
         if before.is_some_and(|before| before.generation > lease.generation) {
             return false;
         }
@@ -47,37 +52,50 @@ impl LeaseTable {
         });
         let ahead_ms = i64::try_from(i128::from(lease.unix_ms) - i128::from(unix_ms)).unwrap_or(i64::MAX);
         let heard = Heard { generation: lease.generation, at_ms: now_ms, leads: lease.leads.clone(), ahead_ms };
-        self.heard.insert(name.clone(), heard);
+        self.heard.insert(raft_id, heard);
         is_news
+    }
+
+    /// This node is awake. Was it not for a while, nobody's silence meanwhile says anything: everybody who is not down gets a full
+    /// lease.
+    pub(crate) fn awake(&mut self, now_ms: u64) {
+        let before = self.awake_ms.replace(now_ms);
+        if before.is_some_and(|before| now_ms > before + AWAKE_MAX_MS) {
+            tracing::warn!("this node was not awake for a while: everybody gets a new lease");
+            self.known.values_mut().filter(|known| !known.is_down).for_each(|known| known.since_ms = now_ms);
+        }
     }
 
     /// Takes note of the members as committed.
     pub(crate) fn look_at(&mut self, placement: &Placement, now_ms: u64) {
-        self.heard.retain(|name, _| placement.members.contains_key(name));
+        self.awake(now_ms);
+        let ids: BTreeSet<u64> = placement.members.values().map(|member| member.raft_id).collect();
+        self.heard.retain(|raft_id, _| ids.contains(raft_id));
         self.known.retain(|name, _| placement.members.contains_key(name));
         for (name, member) in &placement.members {
-            let (generation, is_down) = (member.generation, member.is_down());
-            let known = self.known.get(name);
-            if known.is_none_or(|known| (known.generation, known.is_down) != (generation, is_down)) {
-                self.known.insert(name.clone(), Known { generation, is_down, since_ms: now_ms });
+            let (raft_id, generation, is_down) = (member.raft_id, member.generation, member.is_down());
+            let is_same =
+                |known: &Known| (known.raft_id, known.generation, known.is_down) == (raft_id, generation, is_down);
+            if !self.known.get(name).is_some_and(is_same) {
+                self.known.insert(name.clone(), Known { raft_id, generation, is_down, since_ms: now_ms });
             }
         }
     }
 
     /// The sign of life of this very start of a member, if any.
-    fn lease_of(&self, name: &NodeName, member: &Member) -> Option<&Heard> {
-        self.heard.get(name).filter(|heard| heard.generation == member.generation)
+    fn lease_of(&self, member: &Member) -> Option<&Heard> {
+        self.heard.get(&member.raft_id).filter(|heard| heard.generation == member.generation)
     }
 
-    fn is_heard(&self, name: &NodeName, member: &Member, now_ms: u64) -> bool {
-        self.lease_of(name, member).is_some_and(|heard| now_ms < heard.at_ms + LEASE_MS)
+    fn is_heard(&self, member: &Member, now_ms: u64) -> bool {
+        self.lease_of(member).is_some_and(|heard| now_ms < heard.at_ms + LEASE_MS)
     }
 
     /// Whether a member is taken for alive; one that is not down has a lease from when it is first known.
     fn is_live(&self, name: &NodeName, member: &Member, now_ms: u64) -> bool {
         let known = self.known.get(name);
         let is_new = known.is_none_or(|known| now_ms < known.since_ms + LEASE_MS);
-        self.is_heard(name, member, now_ms) || (is_new && !member.is_down())
+        self.is_heard(member, now_ms) || (is_new && !member.is_down())
     }
 
     /// The members whose lease runs.
@@ -91,9 +109,8 @@ impl LeaseTable {
     #[must_use]
     pub(crate) fn leading(&self, placement: &Placement) -> BTreeSet<NodeName> {
         // One that has not said anything yet may lead.
-        let leads =
-            |name: &NodeName, member: &Member| self.lease_of(name, member).is_none_or(|heard| !heard.leads.is_empty());
-        placement.members.iter().filter(|(name, member)| leads(name, member)).map(|(name, _)| name.clone()).collect()
+        let leads = |member: &Member| self.lease_of(member).is_none_or(|heard| !heard.leads.is_empty());
+        placement.members.iter().filter(|(_, member)| leads(member)).map(|(name, _)| name.clone()).collect()
     }
 
     /// What is to be declared now.
@@ -110,7 +127,7 @@ impl LeaseTable {
         replace_after_ms: u64,
     ) -> Option<PlacementCommand> {
         let (name, generation) = (name.clone(), member.generation);
-        let is_heard = self.is_heard(&name, member, now_ms);
+        let is_heard = self.is_heard(member, now_ms);
         match member.state {
             MemberState::Joining | MemberState::Down(_) if is_heard => {
                 Some(PlacementCommand::DeclareUp { name, generation })
@@ -133,7 +150,7 @@ impl LeaseTable {
             if member.is_down() {
                 return Some(known.saturating_add(replace_after_ms));
             }
-            let heard = self.lease_of(name, member).map_or(0, |heard| heard.at_ms);
+            let heard = self.lease_of(member).map_or(0, |heard| heard.at_ms);
             Some(heard.max(known) + LEASE_MS)
         });
         due.min()
@@ -195,8 +212,8 @@ mod tests {
         let (mut placement, mut table) = (three(), LeaseTable::default());
         table.look_at(&placement, 100);
         assert_eq!(table.verdicts(&placement, 100, 1_000_000), []);
-        table.hear(&name("n1"), &lease(1, &[0]), 200, 1_000);
-        table.hear(&name("n2"), &lease(1, &[]), 300, 1_000);
+        table.hear(1, &lease(1, &[0]), 200, 1_000);
+        table.hear(2, &lease(1, &[]), 300, 1_000);
         let up = PlacementCommand::DeclareUp { name: name("n2"), generation: 1 };
         let verdicts = table.verdicts(&placement, 300, 1_000_000);
         assert_eq!(verdicts, [up]);
@@ -210,21 +227,47 @@ mod tests {
     }
 
     #[test]
+    fn a_wiped_node_that_comes_back_under_its_name_is_heard_and_what_it_was_is_not() {
+        let (mut placement, mut table) = (three(), LeaseTable::default());
+        table.look_at(&placement, 0);
+        table.hear(3, &lease(8, &[]), 0, 1_000);
+        let member = placement.members.get_mut(&name("n3")).unwrap();
+        (member.raft_id, member.generation) = (33, 1);
+        table.look_at(&placement, 10);
+        assert!(table.hear(33, &lease(1, &[]), 20, 1_000), "its starts are counted afresh");
+        table.hear(3, &lease(9, &[]), 30, 1_000);
+        assert!(table.is_heard(&placement.members[&name("n3")], 30));
+        placement.members.get_mut(&name("n3")).unwrap().raft_id = 333;
+        assert!(!table.is_heard(&placement.members[&name("n3")], 30), "another one's sign of life");
+    }
+
+    #[test]
+    fn who_slept_takes_nobody_s_silence_for_death() {
+        let (placement, mut table) = (three(), LeaseTable::default());
+        table.look_at(&placement, 0);
+        table.awake(AWAKE_MAX_MS);
+        let now = 2 * LEASE_MS;
+        table.look_at(&placement, now);
+        let down = |verdict: &PlacementCommand| matches!(verdict, PlacementCommand::DeclareDown { .. });
+        assert!(!table.verdicts(&placement, now, 1_000_000).iter().any(down), "it was not awake");
+        (now..now + LEASE_MS).step_by(500).for_each(|ms| table.awake(ms));
+        assert!(!table.verdicts(&placement, now + LEASE_MS - 1, 1_000_000).iter().any(down));
+        assert!(table.verdicts(&placement, now + LEASE_MS, 1_000_000).iter().any(down), "it was");
+    }
+
+    #[test]
     fn a_new_leader_gives_everybody_a_full_lease_and_a_new_start_gets_one_too() {
         let (mut placement, mut table) = (three(), LeaseTable::default());
         table.look_at(&placement, 1_000_000);
         assert_eq!(table.live(&placement, 1_000_000).len(), 3);
-        table.hear(&name("n1"), &lease(1, &[]), 1_000_000 + LEASE_MS, 1_000);
+        table.hear(1, &lease(1, &[]), 1_000_000 + LEASE_MS, 1_000);
         let restarted = Newcomer { generation: 2, ..newcomer(1) };
         apply_placement(&mut placement, &PlacementCommand::Admit(restarted)).unwrap();
         let now = 1_000_000 + LEASE_MS + 10;
         table.look_at(&placement, now);
         assert!(table.live(&placement, now).contains(&name("n1")), "the lease of its earlier start is not its own");
         assert!(!table.live(&placement, now + LEASE_MS).contains(&name("n1")));
-        assert!(
-            !table.hear(&name("n1"), &lease(1, &[]), now, 1_000)
-                || !table.is_heard(&name("n1"), &placement.members[&name("n1")], now)
-        );
+        assert!(!table.hear(1, &lease(1, &[]), now, 1_000) || !table.is_heard(&placement.members[&name("n1")], now));
     }
 
     #[test]
@@ -237,7 +280,7 @@ mod tests {
         let replace = PlacementCommand::ReplaceGone { name: name("n1"), generation: 1 };
         assert!(!table.verdicts(&placement, 1_006, 1_000).contains(&replace));
         assert!(table.verdicts(&placement, 1_007, 1_000).contains(&replace));
-        table.hear(&name("n1"), &lease(1, &[]), 1_008, 1_000);
+        table.hear(1, &lease(1, &[]), 1_008, 1_000);
         let up = PlacementCommand::DeclareUp { name: name("n1"), generation: 1 };
         assert!(table.verdicts(&placement, 1_008, 1_000).contains(&up));
     }
@@ -249,7 +292,7 @@ mod tests {
         assert_eq!(table.leading(&placement).len(), 3, "silence is no proof of leading nothing");
         for (n, unix_ms, leads) in [(1, 1_000, &[0_u16][..]), (2, 9_000, &[]), (3, 1_010, &[])] {
             let lease = Lease { unix_ms, ..lease(1, leads) };
-            table.hear(&name(&format!("n{n}")), &lease, 1, 1_000);
+            table.hear(n, &lease, 1, 1_000);
         }
         assert_eq!(table.leading(&placement), BTreeSet::from([name("n1")]));
         assert_eq!(table.median_unix_ms(1_000), 1_010);

@@ -9,6 +9,7 @@ mod answering;
 mod asking;
 mod carrier;
 mod carrying;
+mod fence;
 mod joining;
 mod keeping;
 mod leading;

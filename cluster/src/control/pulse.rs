@@ -88,7 +88,9 @@ impl Control {
             return;
         }
         let now = ClusterStanding { confirmed: true, last_confirmed: Some(asked_at), clock_ahead_ms };
-        self.confirmed.send_replace(Some(Confirmed { asked_at, epoch: leased.epoch }));
+        let confirmed = Confirmed { asked_at, epoch: leased.epoch };
+        self.carrier.fence.lock().confirmed(confirmed);
+        self.confirmed.send_replace(Some(confirmed));
         self.say(now);
     }
 

@@ -8,8 +8,9 @@ use super::{
     message::{Answer, JoinRefusal, Question, Welcome},
 };
 use crate::limits::{ASK_LEADER_MS, JOIN_PAUSE_MS, LOST_MS};
+use futures::{StreamExt, stream::FuturesUnordered};
 use rollcall_presence::PlacementCommand;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 impl Control {
@@ -86,15 +87,20 @@ impl Control {
         false
     }
 
-    /// Asks every address that is known; any member leads the question to the placement leader.
+    /// Asks every address that is known, all at once; any member leads the question to the placement leader, or takes note where
+    /// this node lives if there is none.
     async fn ask_by_address(&self, question: &Question) -> Option<Answer> {
         let placement = self.placement_now();
         let others = placement.members.iter().filter(|(name, _)| *name != self.me());
         let known = others.map(|(_, member)| member.peer.as_str());
-        let addresses: Vec<&str> = known.chain(self.base.join.iter().map(String::as_str)).collect();
-        for address in addresses {
+        let addresses: BTreeSet<&str> = known.chain(self.base.join.iter().map(String::as_str)).collect();
+        let ask = |address| async move {
             let asked = self.base.link.join(address, question.sealed());
-            match timeout(Duration::from_millis(ASK_LEADER_MS), asked).await {
+            (address, timeout(Duration::from_millis(ASK_LEADER_MS), asked).await)
+        };
+        let mut answers: FuturesUnordered<_> = addresses.into_iter().map(ask).collect();
+        while let Some((address, answer)) = answers.next().await {
+            match answer {
                 Ok(Ok(bytes)) => match Answer::opened(&bytes) {
                     Some(answer @ (Answer::Welcome(_) | Answer::NotWelcome(_))) => return Some(answer),
                     answer => tracing::debug!(address, ?answer, "no answer from the placement leader"),
@@ -107,6 +113,10 @@ impl Control {
     }
 
     fn be_welcome(&self, welcome: &Welcome) {
+        let placement = self.placement_now();
+        for member in welcome.members.iter().filter(|member| member.name != *self.me()) {
+            self.base.side.has_moved(&placement, member);
+        }
         self.base.side.introduce(&welcome.members);
         self.know_members();
     }

@@ -89,6 +89,13 @@ impl Several {
         options
     }
 
+    /// The options of one that is linked over sockets and listens elsewhere now, as do those that it joins.
+    pub fn moved(&self, n: u64, join: &[u64]) -> Options {
+        let mut options = self.options(n, &join.iter().map(|n| n + 4).collect::<Vec<_>>());
+        options.peer_listen = self.address_of(n + 4).parse().unwrap();
+        options
+    }
+
     pub async fn try_start(&self, n: u64, options: Options, key: &[u8]) -> Result<Arc<Cluster>, StartError> {
         let link = self.ports.is_none().then(|| self.board.make_link(&address(n), key));
         let surroundings = Surroundings { link, ..Surroundings::default() };
