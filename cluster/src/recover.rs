@@ -12,6 +12,7 @@ use crate::{
     peers::NoPeers,
     placement_group::PLACEMENT,
     raft::{
+        landing::sweep,
         types::{LogId, Member, RaftEntry},
         wire,
     },
@@ -142,7 +143,8 @@ fn look(data_dir: &Path, opened: &Opened) -> Result<Remains, StartError> {
             "the node never heard who belongs to its cluster: another one must be recovered",
         ));
     }
-    let kept = |id: PartitionId| match opened.position.logs.get(&id).and_then(|log| log.last) {
+    let state = |id: PartitionId| opened.states.get(&id).and_then(|state| state.applied);
+    let kept = |id: PartitionId| match opened.position.logs.get(&id).and_then(|log| log.last).max(state(id)) {
         Some(last) if known.replicas_of(id).any(|name| *name == identity.node) => Kept::Upto(last.index),
         Some(last) => Kept::Partly(last.index),
         None => Kept::Nothing,
@@ -157,19 +159,31 @@ fn look(data_dir: &Path, opened: &Opened) -> Result<Remains, StartError> {
     })
 }
 
-/// Makes this node the only voter of every group that it has a log of.
+/// Makes this node the only voter of every group that it has something of. What voted and has nothing is forgotten: it is
+/// founded afresh.
 async fn seize(data_dir: &Path, opened: Opened) -> Result<(), StartError> {
-    let Opened { lock, disk, watermark, position, identity, .. } = opened;
+    let Opened { lock, disk, watermark, position, identity, states, .. } = opened;
     let identity = identity.ok_or_else(|| damaged(data_dir, "the node's identity is missing"))?;
-    let ends: Vec<_> = position.logs.iter().filter_map(|(id, log)| Some((*id, log.last?))).collect();
+    let applied = |id: &PartitionId| states.get(id).and_then(|state| state.applied);
+    let ends: Vec<_> = position.logs.iter().map(|(id, log)| (*id, log.last, applied(id))).collect();
     let writer = Writer::start(Arc::clone(&disk), watermark, position, fatal())
         .map_err(|source| StartError::Io { path: data_dir.to_owned(), source })?;
     let mut waits = Vec::new();
-    for (partition, last) in ends {
+    for (partition, last, applied) in ends {
+        let Some(end) = last.max(applied) else {
+            let (done, wait) = promise();
+            writer.queue().forget(partition, done);
+            waits.push(wait);
+            continue;
+        };
+        if last < Some(end) {
+            // The state came with a snapshot, and the log lags behind: it goes on where the state ends, without a gap.
+            writer.queue().log(LogWork::Purge(partition, end));
+        }
         let nodes = BTreeMap::from([(identity.raft_id, Member { name: identity.node.clone() })]);
         let members = openraft::Membership::new(vec![BTreeSet::from([identity.raft_id])], nodes);
         let members = members.map_err(|error| damaged(data_dir, &error.to_string()))?;
-        let mut next = last;
+        let mut next = end;
         next.index += 1;
         let entry = RaftEntry::new(LogId::from(next), EntryPayload::Membership(members));
         let sealed = envelope::seal(Kind::LogEntry, &wire::encode_entry(&entry));
@@ -187,11 +201,14 @@ async fn seize(data_dir: &Path, opened: Opened) -> Result<(), StartError> {
 
 /// Runs all groups once, founds those that are missing, and has the placement say what there is now.
 async fn settle(data_dir: &Path, opened: Opened, remains: &Remains) -> Result<(), StartError> {
-    let Opened { lock, disk, watermark, position, identity, log_bytes, states, .. } = opened;
+    let Opened { lock, disk, watermark, position, identity, log_bytes, states, dropped, .. } = opened;
     let identity = identity.ok_or_else(|| damaged(data_dir, "the node's identity is missing"))?;
     let found = Found { states, logs: position.logs.clone(), log_bytes };
     let writer = Writer::start(Arc::clone(&disk), watermark, position, fatal())
         .map_err(|source| StartError::Io { path: data_dir.to_owned(), source })?;
+    for (from, to) in dropped {
+        sweep(&writer, from, to).await.map_err(|_| disk_failed(data_dir))?;
+    }
     let options = Options::new(data_dir.to_owned(), identity.node.clone());
     let (_healthy, health) = watch::channel(true);
     let ground = Ground {
@@ -252,5 +269,54 @@ async fn close(writer: &Arc<Writer>, disk: &Arc<dyn Disk>) {
     });
     if let Err(error) = closed.await {
         tracing::error!(%error, "the store did not close cleanly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cluster, NoPresence, Surroundings, raft::wire::StoredVote};
+
+    const VOTED: PartitionId = PartitionId(0);
+    const AHEAD: PartitionId = PartitionId(1);
+
+    async fn start(data_dir: &Path) -> Arc<Cluster> {
+        let mut options = Options::new(data_dir.to_owned(), NodeName::new("n1").unwrap());
+        (options.partitions, options.peer_listen) = (2, "127.0.0.1:0".parse().unwrap());
+        let (nobody, surroundings) = (Arc::new(Nobody), Surroundings::default());
+        let cluster = Cluster::start_within(options, nobody, Arc::new(NoPresence), surroundings).await.unwrap();
+        for id in [VOTED, AHEAD] {
+            let mut role = cluster.partition(id).role();
+            let home = role.wait_for(|role| matches!(role, Role::Home { .. }));
+            timeout(Duration::from_secs(30), home).await.expect("a home in time").unwrap();
+        }
+        cluster
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_only_voted_and_what_has_more_state_than_log_lead_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        start(&data_dir).await.stop().await;
+        let Opened { lock, disk, watermark, position, states, .. } = open(&data_dir).await.unwrap();
+        let applied = states[&AHEAD].applied.unwrap();
+        let writer = Writer::start(Arc::clone(&disk), watermark, position, fatal()).unwrap();
+        let (done, forgotten) = promise();
+        writer.queue().forget(VOTED, done);
+        forgotten.await.unwrap();
+        for (from, to) in [key::log_range(VOTED), key::state_range(VOTED)] {
+            sweep(&writer, from, to).await.unwrap();
+        }
+        let (done, voted) = promise();
+        writer.queue().log(LogWork::Vote(VOTED, StoredVote { term: 7, node: 9, committed: false }, done));
+        let (done, truncated) = promise();
+        writer.queue().log(LogWork::Truncate(AHEAD, None, done));
+        try_join_all([voted, truncated]).await.unwrap();
+        close(&writer, &disk).await;
+        drop((lock, disk));
+        let remains = force(&data_dir).await.unwrap();
+        let kept: Vec<Kept> = remains.partitions.iter().map(|partition| partition.kept).collect();
+        assert_eq!(kept, [Kept::Nothing, Kept::Upto(applied.index)]);
+        start(&data_dir).await.stop().await;
     }
 }

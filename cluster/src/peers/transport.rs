@@ -25,6 +25,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
 };
 use tonic::{
     Request, Response, Status,
@@ -220,9 +221,14 @@ impl Transport {
     }
 }
 
-/// A connection that counts against the bound of all.
+/// What every client begins with, bytes: the preface of HTTP/2, or the record of a TLS handshake.
+const BEGINNING_BYTES: usize = 24;
+
+/// A connection that counts against the bound of all, and is given up unless it begins in time.
 pub(crate) struct Counted {
     stream: TcpStream,
+    /// How much of the beginning is missing, and until when; nothing once it came.
+    awaited: Option<(usize, Pin<Box<Sleep>>)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -234,7 +240,18 @@ impl Connected for Counted {
 
 impl AsyncRead for Counted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, to)
+        let this = self.get_mut();
+        let before = to.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, to);
+        if let Some((missing, deadline)) = &mut this.awaited {
+            *missing = missing.saturating_sub(to.filled().len() - before);
+            if *missing == 0 {
+                this.awaited = None;
+            } else if read.is_pending() && deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
     }
 }
 
@@ -271,11 +288,12 @@ pub(crate) fn connections(listener: TcpListener) -> impl Stream<Item = io::Resul
         let _permit = Arc::clone(&room).acquire_owned().await.ok()?;
         let accepted = listener.accept().await.and_then(|(stream, _)| {
             stream.set_nodelay(true)?;
-            Ok(Counted { stream, _permit })
+            let deadline = Box::pin(sleep(Duration::from_millis(CONNECT_MAX_MS)));
+            Ok(Counted { stream, awaited: Some((BEGINNING_BYTES, deadline)), _permit })
         });
         if accepted.is_err() {
             // Out of descriptors, most likely: trying again at once would only spin.
-            tokio::time::sleep(Duration::from_millis(BACKOFF_MIN_MS)).await;
+            sleep(Duration::from_millis(BACKOFF_MIN_MS)).await;
         }
         Some((accepted, (listener, room)))
     })

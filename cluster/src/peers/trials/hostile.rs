@@ -54,6 +54,19 @@ async fn noise_on_the_port_does_no_harm() {
 }
 
 #[tokio::test]
+async fn a_connection_that_does_not_begin_is_hung_up_on() {
+    let (a, b) = two().await;
+    for beginning in [&b""[..], b"PRI * HTTP/2.0"] {
+        let mut stream = TcpStream::connect(a.address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        let mut answer = Vec::new();
+        let hung_up = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        let _ = hung_up.expect("in time"); // cleanly or not
+    }
+    assert_eq!(b.control(&a, b"x").await.unwrap(), b"control: x");
+}
+
+#[tokio::test]
 async fn a_stranger_that_greets_with_noise_or_with_too_much_is_hung_up_on() {
     let (a, b) = two().await;
     let mut greetings: Vec<_> = (0..50).map(|seed| noise(seed, 40 * seed as usize)).collect();
