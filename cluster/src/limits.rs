@@ -36,6 +36,8 @@ pub(crate) const PROPOSE_DEADLINE_MS: u64 = 5_000;
 
 /// Writes to the placement in flight; more are refused as busy. They come one by one from a few tasks a member.
 pub(crate) const PLACEMENT_WRITES_IN_FLIGHT: usize = 64;
+/// How long a voter has to answer before leadership is handed to it, ms: a heartbeat there and back, on a busy machine.
+pub(crate) const PROBE_DEADLINE_MS: u64 = 400;
 /// How long a leader waits to see another one take over, ms: a transfer takes milliseconds, and elections in between a timeout.
 pub(crate) const TRANSFER_DEADLINE_MS: u64 = 3_000;
 /// How long a group that is being dropped may go on using its store, ms: it first finishes what it applies or installs.

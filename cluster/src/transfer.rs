@@ -2,9 +2,12 @@
 //!
 //! Promises never to ask a leader to hand over to itself: openraft would stop taking writes for good.
 
-use crate::{limits::TRANSFER_DEADLINE_MS, proposer::Group};
-use openraft::async_runtime::watch::WatchReceiver;
-use std::time::Duration;
+use crate::{
+    limits::{PROBE_DEADLINE_MS, TRANSFER_DEADLINE_MS},
+    proposer::Group,
+};
+use openraft::async_runtime::{Instant as _, watch::WatchReceiver};
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Why leadership was not handed over. But for [`Late`](Self::Late) nothing was changed.
@@ -19,6 +22,9 @@ pub(crate) enum TransferError {
     /// The group has ended here.
     #[error("the group has ended")]
     Ended,
+    /// The other one does not answer: its group may not run yet, and writes would stop until the next election.
+    #[error("the other voter does not answer")]
+    Silent,
     /// The other one did not lead in time; it may still come to it.
     #[error("the other voter did not take over in time")]
     Late,
@@ -39,6 +45,7 @@ pub(crate) async fn transfer(group: &Group, to: u64) -> Result<(), TransferError
             return Err(TransferError::NotAnotherVoter);
         }
     }
+    answers_now(group, to).await?;
     group.trigger().transfer_leader(to).await.map_err(|_| TransferError::Ended)?;
     let taken_over = async {
         while metrics.borrow_watched().current_leader != Some(to) {
@@ -48,4 +55,25 @@ pub(crate) async fn transfer(group: &Group, to: u64) -> Result<(), TransferError
     };
     let in_time = tokio::time::timeout(Duration::from_millis(TRANSFER_DEADLINE_MS), taken_over).await;
     in_time.unwrap_or(Err(TransferError::Late))
+}
+
+/// Makes sure that the voter `to` answers this leader now: what was heard of it may be from before it was restarted.
+async fn answers_now(group: &Group, to: u64) -> Result<(), TransferError> {
+    let mut metrics = group.metrics();
+    let asked = Instant::now();
+    group.trigger().heartbeat().await.map_err(|_| TransferError::Ended)?;
+    let answered = async {
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                let heard = now.heartbeat.as_ref().and_then(|heard| heard.get(&to)).and_then(Option::as_ref);
+                if heard.is_some_and(|heard| heard.elapsed() <= asked.elapsed()) {
+                    return Ok(());
+                }
+            }
+            metrics.changed().await.map_err(|_| TransferError::Ended)?;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), answered).await;
+    in_time.unwrap_or(Err(TransferError::Silent))
 }

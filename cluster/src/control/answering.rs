@@ -44,6 +44,15 @@ impl Control {
     /// A node that has the cluster key asks to be let in; it is led to the placement leader.
     pub(crate) async fn answer_stranger(&self, question: Vec<u8>) -> Option<Vec<u8>> {
         let question = Question::opened(&question)?;
+        if let Question::Greet { cluster_id } = &question {
+            let ours = self.base.cluster_id.clone();
+            let answer = if *cluster_id == ours {
+                self.welcome()
+            } else {
+                Answer::NotWelcome(JoinRefusal::WrongCluster { ours })
+            };
+            return Some(answer.sealed());
+        }
         if !matches!(question, Question::Join { .. } | Question::Announce { .. }) {
             return None;
         }
@@ -86,6 +95,7 @@ impl Control {
             Question::Relayed { name, raft_id, lease } => {
                 self.renew(&Peer { name, raft_id, generation: lease.generation }, &lease).await
             }
+            Question::Greet { .. } => Answer::NotLeader { leader: None },
         }
     }
 

@@ -73,7 +73,7 @@ pub(crate) async fn join(link: &dyn PeerLink, asked: &Asked<'_>, patience: Durat
 /// `WrongCluster` and `WrongKey`; nothing was changed anywhere.
 pub(crate) async fn greet(link: &dyn PeerLink, asked: &Asked<'_>, patience: Duration) -> Result<(), StartError> {
     let cluster_id = asked.cluster_id.clone().unwrap_or_default();
-    let question = Question::Announce { cluster_id, newcomer: asked.newcomer.clone() }.sealed();
+    let question = Question::Greet { cluster_id }.sealed();
     let mut answers: FuturesUnordered<_> = asked
         .addresses
         .iter()

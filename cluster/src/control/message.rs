@@ -63,6 +63,11 @@ pub(crate) enum Question {
         /// Its sign of life.
         lease: Lease,
     },
+    /// Are you of this cluster? Changes nothing, and is answered by whoever is asked.
+    Greet {
+        /// The cluster of the node that asks.
+        cluster_id: String,
+    },
 }
 
 /// A member as a newcomer needs to know it, until it has the placement.
@@ -189,6 +194,7 @@ mod tests {
                 raft_id: 7,
                 lease: Lease { generation: 1, unix_ms: 2, epoch: 3, leads: Vec::new() },
             },
+            Question::Greet { cluster_id: "c".into() },
         ];
         for question in questions {
             let sealed = question.sealed();
