@@ -80,10 +80,6 @@ pub(crate) async fn start(
             return Err(error);
         }
     };
-    if !store.identity.cluster_id.is_empty() {
-        // Peers that dial meanwhile are not to take this node for one of no cluster.
-        links.link.know(&store.identity.cluster_id, Vec::new());
-    }
     let about = newcomer(&options, &store.identity, links.addr);
     // One that was let in and stopped before it had heard of anything asks again.
     let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
@@ -208,8 +204,12 @@ async fn link_up(
         ..PeersOptions::new(options.peer_listen, options.cluster_key.clone())
     });
     let peers = peers.await.map_err(|error| StartError::Links(error.to_string()))?;
-    let addr = peers.local_addr();
-    Ok(Links { link: peers.serve(me, answers), side, addr })
+    let (addr, link) = (peers.local_addr(), peers.serve(me, answers));
+    if !identity.cluster_id.is_empty() {
+        // Peers that dial meanwhile are not to take this node for one of no cluster.
+        link.know(&identity.cluster_id, Vec::new());
+    }
+    Ok(Links { link, side, addr })
 }
 
 fn newcomer(options: &Options, identity: &StoredIdentity, addr: SocketAddr) -> Newcomer {
