@@ -48,7 +48,7 @@ async fn who_is_not_let_in_is_told_why_and_what_to_do() {
     let error = refused(&several, 2, |_| {}, b"key").await;
     let text = error.to_string();
     assert!(matches!(error, StartError::NameInUse { .. }), "{text}");
-    assert!(text.contains("rollcall remove n2"), "{text}");
+    assert!(text.contains("DELETE /v1/cluster/nodes/n2"), "{text}");
     several.stop_all().await;
 }
 

@@ -100,7 +100,7 @@ pub enum StartError {
     /// Another node has the name, or had it until its data was wiped.
     #[error(
         "the name {name} belongs to another node of the cluster at {address}, also if this is the same machine with its data \
-         wiped; remove the old member first (`rollcall remove {name}`), or choose another name (node.name)"
+         wiped; remove the old member first (DELETE /v1/cluster/nodes/{name}), or choose another name (node.name)"
     )]
     NameInUse {
         /// Who was asked.
