@@ -80,6 +80,13 @@ pub(crate) const AWAKE_EVERY_MS: u64 = 500;
 /// Time between two looks after which the placement leader was not awake, ms: it heard nobody meanwhile. Together with a lost
 /// sign of life less than a lease by far.
 pub(crate) const AWAKE_MAX_MS: u64 = 1_500;
+/// How far a node's clock may be from the middle one of all before it is given nothing to lead, ms: its commands would move
+/// the time of its partitions.
+pub(crate) const CLOCK_OFF_MAX_MS: u64 = 2_000;
+/// Signs of life in a row that must say so: one may have been long on its way.
+pub(crate) const CLOCK_OFF_LEASES: u8 = 3;
+/// Clocks that make a middle one: of two nobody knows which is wrong.
+pub(crate) const CLOCKS_MIN: usize = 3;
 /// How long the answer to a lease is waited for, ms: two sendings; a later one says nothing new.
 pub(crate) const LEASE_ANSWER_MS: u64 = 1_000;
 /// Time without an answer after which a node no longer stands confirmed, ms: four sendings.

@@ -94,7 +94,7 @@ impl Control {
         }
         let moves = {
             let (leases, now_ms) = (self.leases.lock(), self.now_ms());
-            let (live, leading) = (leases.live(&placement, now_ms), leases.leading(&placement));
+            let (live, leading) = (leases.trusted(&placement, now_ms), leases.leading(&placement));
             plan_moves(&placement, View { live: &live, leading: &leading })
         };
         for step in moves {

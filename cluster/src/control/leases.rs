@@ -5,7 +5,7 @@
 //! broken links say nothing.
 
 use super::message::Lease;
-use crate::limits::{AWAKE_MAX_MS, LEASE_MS};
+use crate::limits::{AWAKE_MAX_MS, CLOCK_OFF_LEASES, CLOCK_OFF_MAX_MS, CLOCKS_MIN, LEASE_MS};
 use rollcall_presence::{Member, MemberState, NodeName, Placement, PlacementCommand, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,15 @@ struct Heard {
     leads: Vec<u16>,
     /// Its clock less ours.
     ahead_ms: i64,
+    /// Signs of life in a row whose clock was far from the middle one.
+    off: u8,
+}
+
+impl Heard {
+    /// Whether its clock is not to be believed. One sign of life that was long on its way says nothing.
+    fn is_off(&self) -> bool {
+        self.off >= CLOCK_OFF_LEASES
+    }
 }
 
 /// Since when a member is known as it is.
@@ -51,9 +60,31 @@ impl LeaseTable {
                 || before.at_ms + LEASE_MS <= now_ms
         });
         let ahead_ms = i64::try_from(i128::from(lease.unix_ms) - i128::from(unix_ms)).unwrap_or(i64::MAX);
-        let heard = Heard { generation: lease.generation, at_ms: now_ms, leads: lease.leads.clone(), ahead_ms };
-        self.heard.insert(raft_id, heard);
-        is_news
+        let was_off = before.is_some_and(Heard::is_off);
+        let off = before.map_or(0, |before| before.off);
+        let leads = lease.leads.clone();
+        self.heard.insert(raft_id, Heard { generation: lease.generation, at_ms: now_ms, leads, ahead_ms, off });
+        let far = self.heard.len() >= CLOCKS_MIN && ahead_ms.abs_diff(self.middle_ms()) > CLOCK_OFF_MAX_MS;
+        let is_off = self.heard.get_mut(&raft_id).is_some_and(|heard| {
+            heard.off = if far { heard.off.saturating_add(1) } else { 0 };
+            heard.is_off()
+        });
+        if is_off != was_off {
+            tracing::warn!(
+                raft_id,
+                ahead_ms,
+                is_off,
+                "a node's clock left the middle of all clocks, or came back to it"
+            );
+        }
+        is_news || is_off != was_off
+    }
+
+    /// How far the middle one of all clocks is ahead of this node's, ms.
+    fn middle_ms(&self) -> i64 {
+        let mut ahead: Vec<i64> = self.heard.values().map(|heard| heard.ahead_ms).collect();
+        ahead.sort_unstable();
+        ahead.get(ahead.len() / 2).copied().unwrap_or(0)
     }
 
     /// This node is awake. Was it not for a while, nobody's silence meanwhile says anything: everybody who is not down gets a full
@@ -103,6 +134,15 @@ impl LeaseTable {
     pub(crate) fn live(&self, placement: &Placement, now_ms: u64) -> BTreeSet<NodeName> {
         let live = placement.members.iter().filter(|(name, member)| self.is_live(name, member, now_ms));
         live.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The members that may be given something to lead: they live, and their clocks are near the middle one of all.
+    #[must_use]
+    pub(crate) fn trusted(&self, placement: &Placement, now_ms: u64) -> BTreeSet<NodeName> {
+        let is_off = |name: &NodeName| {
+            placement.members.get(name).and_then(|member| self.lease_of(member)).is_some_and(Heard::is_off)
+        };
+        self.live(placement, now_ms).into_iter().filter(|name| !is_off(name)).collect()
     }
 
     /// The members that said of themselves that they lead anything.
@@ -159,10 +199,7 @@ impl LeaseTable {
     /// What the middle one of all clocks shows while this node's shows `unix_ms`.
     #[must_use]
     pub(crate) fn median_unix_ms(&self, unix_ms: u64) -> u64 {
-        let mut ahead: Vec<i64> = self.heard.values().map(|heard| heard.ahead_ms).collect();
-        ahead.sort_unstable();
-        let middle = ahead.get(ahead.len() / 2).copied().unwrap_or(0);
-        unix_ms.saturating_add_signed(middle)
+        unix_ms.saturating_add_signed(self.middle_ms())
     }
 }
 
@@ -224,6 +261,24 @@ mod tests {
         let down = |n: &str| PlacementCommand::DeclareDown { name: name(n), generation: 1 };
         assert_eq!(table.verdicts(&placement, 100 + LEASE_MS, 1_000_000), [down("n3")]);
         assert_eq!(table.verdicts(&placement, 300 + LEASE_MS, 1_000_000), [down("n1"), down("n2"), down("n3")]);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_off_lives_and_is_given_nothing_to_lead() {
+        let (placement, mut table) = (three(), LeaseTable::default());
+        table.look_at(&placement, 0);
+        let at = |unix_ms| Lease { unix_ms, ..lease(1, &[]) };
+        let all: BTreeSet<NodeName> = ["n1", "n2", "n3"].map(name).into();
+        for turn in 0..u64::from(CLOCK_OFF_LEASES) {
+            assert_eq!(table.trusted(&placement, turn), all, "one that was long on its way says nothing");
+            table.hear(1, &at(1_000), turn, 1_000);
+            table.hear(2, &at(1_100), turn, 1_000);
+            table.hear(3, &at(1_000 + CLOCK_OFF_MAX_MS + 200), turn, 1_000);
+        }
+        assert_eq!(table.trusted(&placement, 9), ["n1", "n2"].map(name).into());
+        assert_eq!(table.live(&placement, 9), all);
+        assert!(table.hear(3, &at(1_050), 9, 1_000), "that it is right again is news");
+        assert_eq!(table.trusted(&placement, 9), all);
     }
 
     #[test]
