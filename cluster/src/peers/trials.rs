@@ -3,7 +3,6 @@
 mod asking;
 mod bench;
 mod hostile;
-mod idle;
 mod refusing;
 mod severing;
 mod snapshots;

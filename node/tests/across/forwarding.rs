@@ -45,7 +45,7 @@ async fn a_request_waits_for_a_new_home_and_is_then_carried_out() {
     stage.no_home(partition);
     let writing = stage.write(2, &user, status("late"));
     let electing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await; // an election
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await; // stands for an election; what is waited for is the write
         stage.make_home(partition, 1);
     };
     let (written, ()) = tokio::join!(writing, electing);

@@ -225,6 +225,7 @@ async fn a_node_that_welcomes_everybody_without_the_key_is_not_believed() {
     a.link.know("c1", vec![a.at(), PeerAt { name: name("i"), address }]);
     for _ in 0..20 {
         assert!(!a.link.reaches(&name("i"), 1));
+        // That no link comes has no event to wait for.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     serving.abort();

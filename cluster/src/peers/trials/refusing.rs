@@ -9,6 +9,7 @@ async fn stays_refused(node: &Node, other: &Node) {
     for _ in 0..5 {
         let asked = node.control(other, b"hello").await;
         assert_eq!(asked, Err(LinkError::Unreachable(other.name.clone())));
+        // That nothing comes has no event to wait for: it is looked at over several backoffs.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert!(node.heard.events.lock().is_empty() && other.heard.events.lock().is_empty());
