@@ -287,9 +287,7 @@ impl Hosting {
     /// The placement group, if it runs here.
     #[must_use]
     pub(crate) fn placement_group(&self) -> Option<PlacementGroup> {
-        let shell = Arc::clone(&self.seats.get(&PLACEMENT)?.shell);
-        let replica = shell.replica()?;
-        Some(PlacementGroup::new(shell, replica, self.placement.subscribe(), Arc::clone(&self.placement_writes)))
+        Some(PlacementGroup::new(self.replica(PLACEMENT)?, Arc::clone(&self.placement_writes)))
     }
 
     /// What this node is to a group, if there is such a group.

@@ -11,14 +11,12 @@ mod cluster;
 mod control;
 #[cfg(test)]
 mod groups_trials;
-#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod hosting;
 mod limits;
 mod observer;
 mod options;
 mod partition;
 mod peers;
-#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod placement_group;
 mod proposer;
 mod raft;
@@ -33,7 +31,6 @@ mod store;
 #[allow(unreachable_pub, reason = "integration tests use it too")]
 #[path = "../tests/bench/switchboard.rs"]
 mod switchboard;
-#[allow(dead_code, reason = "the control of the cluster is what calls all of it")]
 mod transfer;
 mod upkeep;
 

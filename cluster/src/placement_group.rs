@@ -5,16 +5,14 @@
 
 use crate::{
     limits::PROPOSE_DEADLINE_MS,
-    partition::Partition,
     proposer::{Group, ProposeError},
     raft::types::Proposal,
     replica::Replica,
-    role::Role,
 };
 use openraft::errors::{ClientWriteError, RaftError};
-use rollcall_presence::{Applied, PartitionId, Placement, PlacementCommand, PlacementRefusal};
+use rollcall_presence::{Applied, PartitionId, PlacementCommand, PlacementRefusal};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// The number of the placement group; partitions are fewer by far.
 pub(crate) const PLACEMENT: PartitionId = PartitionId(u16::MAX);
@@ -27,21 +25,14 @@ pub(crate) fn name_of(id: PartitionId) -> String {
 
 /// The placement group as it runs here.
 pub(crate) struct PlacementGroup {
-    shell: Arc<Partition>,
     replica: Arc<Replica>,
-    placement: watch::Receiver<Arc<Placement>>,
     /// One for all values of this type: each is made for a few calls.
     admission: Arc<Semaphore>,
 }
 
 impl PlacementGroup {
-    pub(crate) fn new(
-        shell: Arc<Partition>,
-        replica: Arc<Replica>,
-        placement: watch::Receiver<Arc<Placement>>,
-        admission: Arc<Semaphore>,
-    ) -> Self {
-        Self { shell, replica, placement, admission }
+    pub(crate) fn new(replica: Arc<Replica>, admission: Arc<Semaphore>) -> Self {
+        Self { replica, admission }
     }
 
     /// The Raft group.
@@ -52,16 +43,6 @@ impl PlacementGroup {
     /// The term that is known here.
     pub(crate) fn term(&self) -> u64 {
         self.replica.metrics().current_term
-    }
-
-    /// The placement as applied here; the default one before a cluster was founded.
-    pub(crate) fn placement(&self) -> watch::Receiver<Arc<Placement>> {
-        self.placement.clone()
-    }
-
-    /// What this node is to the group: `Home` is the placement leader.
-    pub(crate) fn role(&self) -> watch::Receiver<Role> {
-        self.shell.role()
     }
 
     /// Proposes `command` here, and waits until it is applied here.

@@ -27,10 +27,10 @@ async fn the_placement_is_committed_on_three_nodes_and_survives_restarts() {
     assert_eq!(first.propose(found).await.unwrap(), Ok(Applied::Changed));
     assert_eq!(first.propose(admit.clone()).await.unwrap(), Ok(Applied::Changed));
     assert_eq!(first.propose(admit).await.unwrap(), Ok(Applied::Unchanged));
-    let wanted = first.placement().borrow().clone();
+    let wanted = three.nodes[&1].hosting.placement().borrow().clone();
     assert_eq!((wanted.epoch, wanted.members.len(), wanted.partitions.len()), (2, 2, 1_024));
     for n in [2, 3] {
-        let mut followed = three.nodes[&n].placement().placement();
+        let mut followed = three.nodes[&n].hosting.placement();
         let same = followed.wait_for(|placement| *placement == wanted);
         tokio::time::timeout(DEADLINE, same).await.expect("hears of it").unwrap();
         let refused = three.nodes[&n].placement().propose(PlacementCommand::Drain { name: name(1) }).await;
@@ -44,7 +44,7 @@ async fn the_placement_is_committed_on_three_nodes_and_survives_restarts() {
         three.begin(n).await;
         assert_eq!(*three.nodes[&n].hosting.placement().borrow(), wanted, "as applied, before anybody leads");
     }
-    let leads = |n: &u64| matches!(&*three.nodes[n].placement().role().borrow(), Role::Home { .. });
+    let leads = |n: &u64| matches!(&*three.nodes[n].hosting.placement_role_watch().borrow(), Role::Home { .. });
     until("a placement leader", || (1..=3).any(|n| leads(&n))).await;
     let leader = (1..=3).find(leads).unwrap();
     let drained = three.nodes[&leader].placement().propose(PlacementCommand::Drain { name: name(2) }).await.unwrap();
@@ -68,7 +68,7 @@ async fn the_placement_comes_with_a_snapshot() {
     until("the log was cut", || metrics(first.group()).purged.is_some()).await;
     three.nodes[&2].hosting.open(PLACEMENT).await.unwrap();
     three.nodes[&1].learner(PLACEMENT, 2).await;
-    let wanted = first.placement().borrow().clone();
+    let wanted = three.nodes[&1].hosting.placement().borrow().clone();
     let mut followed = three.nodes[&2].hosting.placement();
     let same = followed.wait_for(|placement| *placement == wanted);
     tokio::time::timeout(DEADLINE, same).await.expect("hears of it").unwrap();
