@@ -11,6 +11,8 @@ mod cors;
 mod cursor;
 mod envelope;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod idempotency;
 pub mod keys;

@@ -9,6 +9,8 @@ extern crate self as rollcall_cluster;
 
 mod cluster;
 mod control;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod groups_trials;
 mod hosting;

@@ -34,6 +34,12 @@ use socket::Socket;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+/// Reads a frame, whatever it is.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_any_frame(text: &str) {
+    let _ = inbound::parse(text);
+}
+
 /// Longest resume token looked at, bytes; a longer one is none of ours, and opens a new session like any unknown one.
 const RESUME_MAX_BYTES: usize = 256;
 /// Close codes of a refused handshake are this and the HTTP status. Contract, section 8.

@@ -14,7 +14,7 @@ mod joining;
 mod keeping;
 mod leading;
 mod leases;
-mod message;
+pub(crate) mod message;
 mod pulse;
 mod settling;
 mod standing;

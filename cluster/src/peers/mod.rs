@@ -8,19 +8,19 @@ mod accept;
 mod answering;
 mod bounds;
 mod dial;
-mod frame;
+pub(crate) mod frame;
 mod ground;
 mod links;
 mod options;
 mod outbox;
 mod pairing;
-mod proof;
+pub(crate) mod proof;
 mod questions;
 mod snapshots;
 mod transport;
 #[cfg(test)]
 mod trials;
-mod wire;
+pub(crate) mod wire;
 
 pub use links::Peers;
 pub use options::{Dial, KeepAlive, PeersError, PeersOptions, TlsFiles};

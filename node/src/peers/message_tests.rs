@@ -135,3 +135,13 @@ const GOLDEN: [&str; 21] = [
     "0205026e310203040301",
     "0305000301",
 ];
+
+#[test]
+fn every_kept_input_is_read_without_a_panic() {
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/presence_lane");
+    let files: Vec<_> = std::fs::read_dir(&kept).unwrap().collect();
+    assert!(!files.is_empty(), "{} is empty", kept.display());
+    for file in files {
+        read_any(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+}
