@@ -41,7 +41,9 @@ pub fn cursor(bytes: &[u8]) {
     }
     events::read_any_id(text);
     if let Ok(query) = Query::parse(Some(text), &["limit", "cursor", "from", "to"]) {
-        assert!(query.limit().is_ok_and(|limit| (1..=limits::PAGE_MAX).contains(&limit)) || query.get("limit").is_some());
+        assert!(
+            query.limit().is_ok_and(|limit| (1..=limits::PAGE_MAX).contains(&limit)) || query.get("limit").is_some()
+        );
     }
 }
 

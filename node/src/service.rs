@@ -72,6 +72,17 @@ impl NodeService {
     }
 }
 
+#[cfg(feature = "planted-faults")]
+impl NodeService {
+    /// The fault that a measurement of answer times must catch: whom the viewer blocks is not asked for at all.
+    async fn early_return(&self, viewer: &Viewer, users: &[UserId]) -> Result<Option<Vec<Seen>>, ServiceError> {
+        let vetted = self.node.vet(viewer, users.to_vec()).await?;
+        let all = vetted.subjects.iter().all(|(_, blocked)| *blocked);
+        let unseen = |user: &UserId| Seen { presence: PublicPresence::never_seen(user.clone()), stale: vetted.stale };
+        Ok(all.then(|| users.iter().map(unseen).collect()))
+    }
+}
+
 /// What is shown where the viewer's half forbids it; as stale as the rest.
 fn masked(viewer: &Viewer, blocked: bool, seen: Seen) -> Seen {
     if viewer_allows(&seen.presence.user, viewer, blocked) {
@@ -162,6 +173,10 @@ impl PresenceService for NodeService {
     }
 
     async fn presences(&self, viewer: &Viewer, users: &[UserId]) -> Result<Vec<Seen>, ServiceError> {
+        #[cfg(feature = "planted-faults")]
+        if let Some(early) = self.early_return(viewer, users).await? {
+            return Ok(early);
+        }
         let vetting = self.node.vet(viewer, users.to_vec());
         let (vetted, seen) = futures::future::try_join(vetting, self.subjects(viewer, users)).await?;
         let seen = seen.into_iter().map(|seen| Seen { stale: seen.stale || vetted.stale, ..seen });

@@ -80,6 +80,12 @@ fn names(line: &str, name: &str) -> bool {
         || [";", " as "].iter().any(|end| code.contains(&format!("use {name}{end}")))
 }
 
+/// The manifests of all crates and the root's.
+fn manifests() -> Vec<PathBuf> {
+    let folders = ["", "presence", "config", "cluster", "api", "node", "tests"];
+    folders.into_iter().map(|folder| root().join(folder).join("Cargo.toml")).collect()
+}
+
 #[test]
 fn no_manifest_names_what_its_crate_must_never_use() {
     for Rule { folder, ours, never } in &RULES {
@@ -189,6 +195,17 @@ fn every_dependency_is_named_in_a_decision() {
     let records: String = records.map(|entry| read(entry.unwrap().path())).collect();
     for name in table.keys().filter(|name| !name.starts_with("rollcall-")) {
         assert!(records.contains(&format!("`{name}`")), "no decision record names {name}");
+    }
+}
+
+#[test]
+fn planted_faults_are_in_no_program_unless_asked_for() {
+    for manifest in manifests() {
+        let parsed: toml::Table = toml::from_str(&read(&manifest)).unwrap();
+        let features = parsed.get("features").and_then(toml::Value::as_table);
+        assert!(features.is_none_or(|f| !f.contains_key("default")), "{} has default features", manifest.display());
+        let mentioned = read(&manifest).lines().filter(|l| !l.starts_with('#') && l.contains("planted-faults")).count();
+        assert!(mentioned <= 1, "{} may declare the planted faults, and nobody may turn them on", manifest.display());
     }
 }
 

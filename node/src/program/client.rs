@@ -9,7 +9,7 @@ use super::{
 };
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How long any one request may take: the server answers within seconds, or 503.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
@@ -134,6 +134,11 @@ impl Client {
         self.call(Method::POST, token, path, Some(body)).await
     }
 
+    /// The answer to a DELETE, as text.
+    pub(crate) async fn delete(&self, token: &str, path: &str) -> Result<String, ClientError> {
+        self.call(Method::DELETE, token, path, None::<&()>).await
+    }
+
     /// Makes `others` contacts of `user`, in calls as large as the contract allows.
     pub(crate) async fn add_contacts(&self, token: &str, user: &str, others: &[&str]) -> Result<(), ClientError> {
         #[derive(Serialize)]
@@ -183,6 +188,21 @@ pub(crate) fn refused(url: &Url, status: u16, body: &str) -> ClientError {
 /// Reads an answer of the server at `url`.
 pub(crate) fn read<'a, T: Deserialize<'a>>(url: &Url, text: &'a str) -> Result<T, ClientError> {
     serde_json::from_str(text).map_err(|e| ClientError::Foreign { url: url.to_string(), detail: e.to_string() })
+}
+
+/// The resident memory of every node that tells it, bytes, in a cluster's status.
+pub(crate) fn resident_bytes(url: &Url, status: &str) -> Result<BTreeMap<String, Option<u64>>, ClientError> {
+    #[derive(Deserialize)]
+    struct Cluster {
+        nodes: Vec<Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        name: String,
+        rss_bytes: Option<u64>,
+    }
+    let cluster: Cluster = read(url, status)?;
+    Ok(cluster.nodes.into_iter().map(|n| (n.name, n.rss_bytes)).collect())
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Config(ConfigOptions),
     /// Play a recorded trace against a server, and check what watchers saw
     Replay(ReplayOptions),
+    /// Connect invented people, let them change their status, and measure how soon friends see it
+    Bench(BenchOptions),
     /// Run a cluster of several nodes on this machine, to try things out
     Dev(DevOptions),
     /// Force a cluster that lost its quorum for good back to work, from what one node has left; asks first
@@ -194,6 +196,34 @@ pub(crate) struct ReplayOptions {
     #[arg(long)]
     pub(crate) prefix: Option<String>,
     /// Nodes to spread connections over, instead of --url
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub(crate) nodes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The people are deleted at the end; node and load on one machine share its cores.")]
+pub(crate) struct BenchOptions {
+    /// How many people, each with a socket
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+    pub(crate) users: u32,
+    /// Friends of each, half of them on each side of a ring; an even number below --users
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=5_000))]
+    pub(crate) friends: u32,
+    /// Changes of status a second, over all; 0 is as many as are acknowledged
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) changes_per_s: u32,
+    /// Changes under way at once at most
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) in_flight: u32,
+    /// How long: 10s, 2m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// What user ids start with; a new one every run unless given
+    #[arg(long)]
+    pub(crate) prefix: Option<String>,
+    /// Nodes to spread connections over; requests go to --url
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub(crate) nodes: Vec<String>,
     #[command(flatten)]

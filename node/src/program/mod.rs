@@ -4,6 +4,7 @@
 //! else. Relies on the server only through the contract, as any client would.
 
 mod backoff;
+mod bench;
 mod client;
 mod command_line;
 mod configuration;
@@ -11,6 +12,7 @@ mod connect;
 mod dev;
 mod follower;
 mod frame;
+mod latency;
 mod open_files;
 mod recover;
 mod replay;
@@ -95,10 +97,8 @@ pub fn run() -> ExitCode {
             recover::Library::new().map_err(Failure::failed).and_then(|library| recover::run(&options, &library))
         }
         Some(Command::Watch(options)) => wait_for(watch::run(&options)),
-        Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(|faultless| match faultless {
-            true => Ok(()),
-            false => Err(Failure { code: FAILED, message: None }),
-        }),
+        Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(faultless),
+        Some(Command::Bench(options)) => wait_for(bench::run(&options)).and_then(faultless),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,6 +109,11 @@ pub fn run() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// A run that found a fault has printed it.
+fn faultless(found_none: bool) -> Result<(), Failure> {
+    if found_none { Ok(()) } else { Err(Failure { code: FAILED, message: None }) }
 }
 
 /// Serves a node until it is told to stop.

@@ -133,6 +133,11 @@ impl Socket {
         }
     }
 
+    /// This connection failed for `detail`.
+    pub(crate) fn broken(&self, detail: &str) -> SocketError {
+        SocketError::Broken { url: self.url.clone(), detail: detail.into() }
+    }
+
     /// The next thing that comes in.
     pub(crate) async fn event(&mut self) -> Event {
         let mut code = None;

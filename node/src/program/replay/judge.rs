@@ -6,11 +6,10 @@
 
 use super::{
     chain::{Chain, Shown},
-    latency::Latency,
     script::{Friends, UserIx},
     verdict::{Fault, Verdict},
 };
-use crate::program::frame::Status;
+use crate::program::{frame::Status, latency::Latency};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How strict the judge is about what came between.

@@ -8,7 +8,6 @@ mod chain;
 mod ending;
 mod guest;
 mod judge;
-mod latency;
 mod lived;
 mod patience;
 mod player;

@@ -2,7 +2,8 @@
 //!
 //! Owns the wording of the figures: sessions, transitions, notifications, differences, latency, time, memory.
 
-use super::{latency::Latency, lived::Counts, player::Played, script::Script, verdict::Verdict};
+use super::{lived::Counts, player::Played, script::Script, verdict::Verdict};
+use crate::program::latency::Latency;
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},

@@ -236,18 +236,8 @@ impl Stage {
 
     /// The resident memory of every node that tells it, bytes.
     pub(crate) async fn memory(&self) -> Result<BTreeMap<String, Option<u64>>, ClientError> {
-        #[derive(Deserialize)]
-        struct Cluster {
-            nodes: Vec<Node>,
-        }
-        #[derive(Deserialize)]
-        struct Node {
-            name: String,
-            rss_bytes: Option<u64>,
-        }
         let text = self.referee.get(&self.credentials.admin()?, "/v1/cluster/status").await?;
-        let cluster: Cluster = client::read(self.referee.url(), &text)?;
-        Ok(cluster.nodes.into_iter().map(|n| (n.name, n.rss_bytes)).collect())
+        client::resident_bytes(self.referee.url(), &text)
     }
 
     fn foreign(&self, detail: &str) -> ClientError {
