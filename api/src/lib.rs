@@ -5,12 +5,14 @@
 
 mod api;
 mod auth;
+mod client_address;
 mod cluster;
 mod connect;
 mod cors;
 mod cursor;
 mod envelope;
 mod events;
+mod heads;
 mod health;
 mod idempotency;
 pub mod keys;
@@ -20,6 +22,7 @@ mod meta;
 mod privacy;
 mod problem;
 mod profile;
+mod rates;
 mod reading;
 mod request;
 mod request_id;
