@@ -2,10 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use rollcall_tests::{DEADLINE, Server, Socket, exchange};
-use serde_json::{Value, json};
+use rollcall_tests::{Server, Socket, exchange};
+use serde_json::json;
 use std::sync::OnceLock;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 /// What a user may do at once here; what comes back within a test is nothing.
@@ -76,11 +75,19 @@ async fn a_socket_that_watches_too_much_gets_an_error_frame_and_nothing_changes(
 async fn a_socket_that_floods_with_pings_is_read_more_slowly_and_still_served() {
     let [alice] = server().people(["alice"]);
     let mut socket = alice.connect("session=false&watch=none").await;
-    for _ in 0..REQUESTS * 2 {
+    for _ in 0..REQUESTS {
         socket.send_message(Message::Ping(Vec::new().into())).await;
     }
-    let answer = timeout(DEADLINE, socket.ask(json!({"type": "ping"}))).await.expect("an answer");
-    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("rate_limited")), "{answer}");
+    for _ in 0..3 {
+        socket.send(&json!({"type": "ping", "id": 1})).await;
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(socket.frame().await);
+    }
+    let limited = answers.iter().filter(|a| a["code"] == "rate_limited" && a["id"] == 1).count();
+    let served = answers.iter().filter(|a| a["type"] == "pong").count();
+    assert!(limited >= 1 && served >= 1, "{answers:?}");
 }
 
 #[tokio::test]
@@ -110,5 +117,4 @@ async fn a_browsers_refused_tokens_count_too() {
     }
     let refused = refused.expect("a refusal");
     assert_eq!((refused.status, &refused.problem["code"]), (429, &json!("rate_limited")));
-    let _: &Value = &refused.problem;
 }
