@@ -120,8 +120,8 @@ async fn flood(address: SocketAddr, half_open: usize, token: &str) {
             let mut odd = 0_u64;
             loop {
                 odd += 1;
-                // Every tenth is in order, so that the connection is not closed for ten malformed ones in a row.
-                let frame = if odd % 9 == 0 { json!({"type": "ping"}) } else { json!({"type": "nonsense"}) };
+                // Every ninth is in order, so that the connection is not closed for ten malformed ones in a row.
+                let frame = if odd.is_multiple_of(9) { json!({"type": "ping"}) } else { json!({"type": "nonsense"}) };
                 if socket.try_send(&frame).await.is_err() {
                     break;
                 }
