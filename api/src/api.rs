@@ -1,10 +1,11 @@
 //! What every request of a node shares.
 
-use crate::{cors::Cors, events::Streams, keys::Keys, service::PresenceService};
+use crate::{cors::Cors, events::Streams, keys::Keys, rates::Rates, service::PresenceService};
 use rollcall_config::{Http, Limits, Presence};
 use rollcall_presence::UnixMs;
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -72,6 +73,8 @@ struct Shared {
     options: ApiOptions,
     cors: Cors,
     streams: Streams,
+    rates: Rates,
+    trusted_proxies: Vec<IpAddr>,
 }
 
 impl Api {
@@ -79,7 +82,10 @@ impl Api {
     #[must_use]
     pub fn new(options: ApiOptions) -> Self {
         let cors = Cors::new(&options.http.allowed_origins);
-        Self(Arc::new(Shared { options, cors, streams: Streams::default() }))
+        let rates = Rates::new(&options.limits);
+        // The settings' bound lets only addresses through.
+        let trusted_proxies = options.http.trusted_proxies.iter().filter_map(|a| a.parse().ok()).collect();
+        Self(Arc::new(Shared { options, cors, streams: Streams::default(), rates, trusted_proxies }))
     }
 
     /// What the node handed over.
@@ -95,6 +101,16 @@ impl Api {
     /// The event streams, to be taken up again.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    /// How much may be asked for.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
+    }
+
+    /// Whose `X-Forwarded-For` is believed.
+    pub(crate) fn trusted_proxies(&self) -> &[IpAddr] {
+        &self.0.trusted_proxies
     }
 
     /// The presence service.

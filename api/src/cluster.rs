@@ -17,6 +17,7 @@ struct Begun {}
 pub(crate) async fn status(State(api): State<Api>, request: Request) -> Answered {
     let call = Call::read(api, request, Need::Admin)?;
     call.query(&[])?;
+    call.charge(0)?;
     json(StatusCode::OK, &call.service().cluster_status().await)
 }
 
@@ -25,6 +26,7 @@ pub(crate) async fn locate(State(api): State<Api>, request: Request) -> Answered
     let call = Call::read(api, request, Need::Admin)?;
     let user = call.located_user()?;
     call.query(&[])?;
+    call.charge(0)?;
     json(StatusCode::OK, &call.service().locate(&user).await)
 }
 
@@ -33,6 +35,7 @@ pub(crate) async fn drain(State(api): State<Api>, request: Request) -> Answered 
     let call = Call::write(api, request, Need::Admin).await?;
     let node = call.node(NodeName::new)?;
     call.nothing_else()?;
+    call.charge(0)?;
     call.service().drain(&node).await?;
     json(StatusCode::ACCEPTED, &Begun {})
 }
@@ -42,6 +45,7 @@ pub(crate) async fn remove(State(api): State<Api>, request: Request) -> Answered
     let call = Call::write(api, request, Need::Admin).await?;
     let node = call.node(NodeName::new)?;
     call.nothing_else()?;
+    call.charge(0)?;
     call.service().remove(&node).await?;
     json(StatusCode::ACCEPTED, &Begun {})
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod client_address;
 mod cluster;
 mod connect;
 mod cors;
@@ -13,6 +14,7 @@ mod envelope;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod heads;
 mod health;
 mod idempotency;
 pub mod keys;
@@ -22,6 +24,7 @@ mod meta;
 mod privacy;
 mod problem;
 mod profile;
+mod rates;
 mod reading;
 mod request;
 mod request_id;

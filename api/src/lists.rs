@@ -42,6 +42,7 @@ async fn page(list: ListKind, api: Api, request: Request) -> Answered {
     let user = call.user()?;
     let query = call.query(&["limit", "cursor"])?;
     let after = query.get("cursor").map(|c| cursor::to_user(list, c)).transpose()?;
+    call.charge(1)?;
     let Page { items, next } = call.service().list(&user, list, after, query.limit()?).await?;
     let listed = items.iter().map(|(user, added)| Listed { user, added: *added }).collect();
     let next = next.map(|user| cursor::after_user(list, &user));
@@ -57,7 +58,9 @@ fn another(field: &str, user: &UserId, other: &UserId) -> Result<(), Problem> {
 }
 
 async fn write(call: &Call, user: &UserId, changes: ListChanges) -> Result<Answer, Problem> {
-    Ok(call.service().write(user, Intent::ChangeList(changes), call.key()?).await?)
+    let key = call.key()?;
+    call.charge(changes.add.len() + changes.remove.len())?;
+    Ok(call.service().write(user, Intent::ChangeList(changes), key).await?)
 }
 
 async fn add(list: ListKind, api: Api, request: Request) -> Answered {

@@ -26,6 +26,7 @@ pub(crate) async fn get(State(api): State<Api>, request: Request) -> Answered {
     let call = Call::read(api, request, Need::Own)?;
     let user = call.user()?;
     call.query(&[])?;
+    call.charge(0)?;
     answer(call.service().privacy(&user).await?)
 }
 
@@ -39,7 +40,9 @@ pub(crate) async fn put(State(api): State<Api>, request: Request) -> Answered {
         devices: body.word("devices", AUDIENCES)?.unwrap_or(Audience::Contacts),
     };
     body.finish()?;
-    match call.service().write(&user, Intent::PutPrivacy(privacy), call.key()?).await? {
+    let key = call.key()?;
+    call.charge(0)?;
+    match call.service().write(&user, Intent::PutPrivacy(privacy), key).await? {
         Answer::Privacy(privacy) => answer(privacy),
         other => Err(unexpected(&other)),
     }

@@ -26,6 +26,7 @@ pub(crate) async fn get(State(api): State<Api>, request: Request) -> Answered {
     let call = Call::read(api, request, Need::Token)?;
     let user = call.user()?;
     call.query(&[])?;
+    call.charge(1)?;
     answer(&call.service().profile(&call.viewer(), &user).await?)
 }
 
@@ -39,7 +40,9 @@ pub(crate) async fn put(State(api): State<Api>, request: Request) -> Answered {
         meta: body.meta("meta", limits::PROFILE_META_MAX_BYTES)?,
     };
     body.finish()?;
-    match call.service().write(&user, Intent::PutProfile(profile), call.key()?).await? {
+    let key = call.key()?;
+    call.charge(0)?;
+    match call.service().write(&user, Intent::PutProfile(profile), key).await? {
         Answer::Profile(profile) => answer(&profile),
         other => Err(unexpected(&other)),
     }
@@ -50,6 +53,8 @@ pub(crate) async fn delete(State(api): State<Api>, request: Request) -> Answered
     let call = Call::write(api, request, Need::Own).await?;
     let user = call.user()?;
     call.nothing_else()?;
-    call.service().write(&user, Intent::DeleteProfile, call.key()?).await?;
+    let key = call.key()?;
+    call.charge(0)?;
+    call.service().write(&user, Intent::DeleteProfile, key).await?;
     no_content()
 }

@@ -45,6 +45,7 @@ pub(crate) async fn presence(State(api): State<Api>, request: Request) -> Answer
     let call = Call::read(api, request, Need::Token)?;
     let user = call.user()?;
     call.query(&[])?;
+    call.charge(1)?;
     let seen = call.service().presences(&call.viewer(), std::slice::from_ref(&user)).await?;
     match seen.first() {
         Some(Seen { presence, stale }) => json(StatusCode::OK, &PresenceJson::new(presence, *stale)),
@@ -59,6 +60,7 @@ pub(crate) async fn query(State(api): State<Api>, request: Request) -> Answered 
     let users = body.users("users")?.ok_or_else(|| Problem::invalid("users", "is required"))?;
     body.finish()?;
     bounded("users", users.len(), limits::QUERY_MAX_IDS)?;
+    call.charge(users.len())?;
     let seen = call.service().presences(&call.viewer(), &users).await?;
     let presences = seen.iter().map(|s| PresenceJson::new(&s.presence, s.stale)).collect();
     json(StatusCode::OK, &Presences { presences })
@@ -75,6 +77,7 @@ pub(crate) async fn history(State(api): State<Api>, request: Request) -> Answere
         limit: given.limit()?,
         before: given.get("cursor").map(cursor::to_entry).transpose()?,
     };
+    call.charge(0)?;
     let Page { items, next } = call.service().history(&user, query).await?;
     let next = next.map(cursor::before_entry);
     json(StatusCode::OK, &Entries { entries: items.iter().map(EntryJson::from).collect(), next })
@@ -85,6 +88,8 @@ pub(crate) async fn delete_user(State(api): State<Api>, request: Request) -> Ans
     let call = Call::write(api, request, Need::Service).await?;
     let user = call.user()?;
     call.nothing_else()?;
-    call.service().write(&user, Intent::DeleteUser, call.key()?).await?;
+    let key = call.key()?;
+    call.charge(0)?;
+    call.service().write(&user, Intent::DeleteUser, key).await?;
     no_content()
 }

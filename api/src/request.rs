@@ -102,6 +102,14 @@ impl Call {
         self.api.service()
     }
 
+    /// Charges the call and the `ids` that it asks for to its user: after its syntax was checked, before it takes effect.
+    ///
+    /// # Errors
+    /// 429.
+    pub(crate) fn charge(&self, ids: usize) -> Result<(), Problem> {
+        self.api.rates().user(&self.identity, ids)
+    }
+
     /// Who asks, as the homes judge it.
     pub(crate) fn viewer(&self) -> Viewer {
         self.identity.viewer()

@@ -2,11 +2,25 @@
 //!
 //! Stopping lets requests in flight finish; open WebSockets and event streams end when the service says goodbye to them.
 
-use crate::{api::Api, envelope, router, stall::Patient};
+use crate::{
+    api::Api,
+    envelope,
+    heads::{Heads, Silence, Spoken},
+    router,
+    stall::Patient,
+};
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -55,6 +69,7 @@ pub async fn serve_ops(listener: TcpListener, api: Api, shutdown: impl Future<Ou
 async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Future<Output = ()>) {
     let places_max = api.options().limits.connections;
     let places = Arc::new(Semaphore::new(places_max as usize));
+    let heads = Heads::new(api.options().limits.heads_in_flight as usize);
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -68,11 +83,15 @@ async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Fut
             () = &mut shutdown => break,
         };
         match accepted {
-            Some((Ok((stream, _)), place)) => {
-                tokio::spawn(connection(stream, api.clone(), router.clone(), Arc::new(place), stopped.clone()));
+            Some((Ok((stream, peer)), place)) => {
+                let accepted = Accepted { stream, peer: peer.ip(), place: Arc::new(place), spoken: Spoken::default() };
+                let spoken = accepted.spoken.clone();
+                let task = tokio::spawn(connection(accepted, api.clone(), router.clone(), stopped.clone()));
+                heads.wait_for(spoken, task.abort_handle());
             }
             Some((Err(error), _)) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                heads.make_room();
                 sleep(ACCEPT_PAUSE).await;
             }
             None => break,
@@ -86,16 +105,27 @@ async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Fut
     }
 }
 
-async fn connection(stream: TcpStream, api: Api, router: Router, place: Place, mut stopped: watch::Receiver<()>) {
+/// A connection as it was accepted.
+struct Accepted {
+    stream: TcpStream,
+    peer: IpAddr,
+    place: Place,
+    spoken: Spoken,
+}
+
+async fn connection(accepted: Accepted, api: Api, router: Router, mut stopped: watch::Receiver<()>) {
+    let Accepted { stream, peer, place, spoken } = accepted;
+    let _silence = Silence(spoken.clone());
     // Without it only latency suffers.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (api, router) = (&api, router.clone());
+        spoken.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         if request.headers().contains_key(http::header::UPGRADE) {
             request.extensions_mut().insert(place.clone());
         }
-        async move { Ok::<_, Infallible>(envelope::answer(api, router, request).await) }
+        async move { Ok::<_, Infallible>(envelope::answer(api, router, request, peer).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

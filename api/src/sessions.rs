@@ -75,7 +75,9 @@ pub(crate) async fn open(State(api): State<Api>, request: Request) -> Answered {
         held_by: None,
         resume_hash: None,
     };
-    let session = match call.service().write(&user, intent, call.key()?).await? {
+    let key = call.key()?;
+    call.charge(0)?;
+    let session = match call.service().write(&user, intent, key).await? {
         Answer::Session(session) => session.id,
         other => return Err(unexpected(&other)),
     };
@@ -98,6 +100,7 @@ pub(crate) async fn heartbeat(State(api): State<Api>, request: Request) -> Answe
     body.finish()?;
     let key = call.key()?;
     let session = session.ok_or(ServiceError::UnknownSession)?;
+    call.charge(0)?;
     call.service().heartbeat(&user, &session, activity, key).await?;
     no_content()
 }
@@ -110,6 +113,7 @@ pub(crate) async fn end(State(api): State<Api>, request: Request) -> Answered {
     let key = call.key()?;
     if let Some(session) = session {
         let intent = Intent::EndSession { session, attachment: None, cause: EndCause::Closed, heard_at: now_ms() };
+        call.charge(0)?;
         call.service().write(&user, intent, key).await?;
     }
     no_content()
@@ -120,6 +124,7 @@ pub(crate) async fn list(State(api): State<Api>, request: Request) -> Answered {
     let call = Call::read(api, request, Need::Own)?;
     let user = call.user()?;
     call.query(&[])?;
+    call.charge(0)?;
     let live = call.service().sessions(&user).await?;
     json(StatusCode::OK, &Sessions { sessions: live.into_iter().map(Listed::from).collect() })
 }

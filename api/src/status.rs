@@ -47,7 +47,10 @@ fn answer(setting: &Setting, presence: &PublicPresence, stale: bool) -> Answered
 }
 
 async fn write(call: &Call, intent: Intent) -> Answered {
-    match call.service().write(&call.user()?, intent, call.key()?).await? {
+    let key = call.key()?;
+    let user = call.user()?;
+    call.charge(0)?;
+    match call.service().write(&user, intent, key).await? {
         Answer::Status { setting, presence } => answer(&setting, &presence, false),
         other => Err(unexpected(&other)),
     }
@@ -75,6 +78,7 @@ pub(crate) async fn get(State(api): State<Api>, request: Request) -> Answered {
     let call = Call::read(api, request, Need::Own)?;
     let user = call.user()?;
     call.query(&[])?;
+    call.charge(0)?;
     let (setting, Seen { presence, stale }) = call.service().status(&user).await?;
     answer(&setting, &presence, stale)
 }

@@ -94,6 +94,9 @@ section! {
         /// How long a client may take to send a request's body, ms.
         body_timeout_ms: u64 = 10_000, Bound::Integer { min: 10, max: 600_000, unit: "ms" },
             "slow bodies must not hold connections for ever";
+        /// Addresses of proxies whose `X-Forwarded-For` is believed; the client is the last address in it that is none of these.
+        trusted_proxies: Vec<String> = Vec::new(), Bound::IpAddresses,
+            "anybody can send that header; only a proxy of one's own says the truth in it";
     }
 }
 
@@ -261,6 +264,36 @@ section! {
         /// Pages of the store kept in memory, bytes.
         store_cache_bytes: u64 = 16 * 1_024 * 1_024, Bound::Integer { min: 1_048_576, max: 68_719_476_736, unit: "bytes" },
             "an empty node stays below 100 MiB; more pays where many offline users are read";
+        /// Requests and frames a user and second, on one node; 0: no limit. Tokens of scope `service` or `admin` are not limited.
+        user_requests_per_s: u32 = 200, Bound::Integer { min: 0, max: 1_000_000, unit: "" },
+            "no person needs as many; a program that does is a service";
+        /// Requests and frames that a user may send at once, after a rest.
+        user_requests_burst: u32 = 1_000, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "a client that comes back sends a watch for each 500 friends, and a status";
+        /// Ids that a user may ask for a second, on one node; 0: no limit.
+        user_ids_per_s: u32 = 5_000, Bound::Integer { min: 0, max: 10_000_000, unit: "" },
+            "asking for many ids is how users are enumerated, whatever the number of requests";
+        /// Ids that a user may ask for at once, after a rest; a request for more costs all of them.
+        user_ids_burst: u32 = 20_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
+            "four connections that watch 5,000 users each may come back together";
+        /// Refused tokens and malformed requests an address and second; 0: no limit.
+        address_refusals_per_s: u32 = 200, Bound::Integer { min: 0, max: 1_000_000, unit: "" },
+            "guessing gets slow; a whole company behind one address, whose tokens expire together, does not";
+        /// The same at once, after a rest.
+        address_refusals_burst: u32 = 4_000, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "the tokens of many clients behind one address may expire together";
+        /// Requests an address and second; 0: no limit.
+        address_requests_per_s: u32 = 0, Bound::Integer { min: 0, max: 10_000_000, unit: "" },
+            "behind a load balancer all clients share its address; see `http.trusted_proxies`";
+        /// The same at once, after a rest.
+        address_requests_burst: u32 = 10_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
+            "an office that starts work at nine";
+        /// WebSockets and event streams that are being opened at once on a node; more are told when to come back.
+        connects_in_flight: u32 = 2_048, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "each is a write to a quorum: about half a second of them, so that nobody waits until it gives up";
+        /// Connections a node that have not sent a whole first head yet; the oldest gives way to a new one.
+        heads_in_flight: u32 = 2_048, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+            "a head takes milliseconds; connections that say nothing must not take the places of those that do";
     }
 }
 

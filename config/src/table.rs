@@ -70,6 +70,8 @@ pub enum Bound {
     Addresses,
     /// A list of web origins, or `*`.
     Origins,
+    /// A list of IP addresses.
+    IpAddresses,
     /// A list of [keys](crate::AuthKey).
     Keys,
 }
@@ -82,7 +84,7 @@ impl Bound {
 
     /// Whether it is a list.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self, Self::Addresses | Self::Origins | Self::Keys)
+        matches!(self, Self::Addresses | Self::Origins | Self::IpAddresses | Self::Keys)
     }
 
     /// A valid value where the default is none.
@@ -111,6 +113,7 @@ impl Bound {
             Self::Address { .. } => "host:port with a port other than 0".into(),
             Self::Addresses => "a list of host:port with ports other than 0".into(),
             Self::Origins => "a list of \"*\" or origins like \"https://app.example.net\" without a path".into(),
+            Self::IpAddresses => "a list of IP addresses".into(),
             Self::Keys => "a list of keys".into(),
         }
     }
@@ -135,6 +138,7 @@ impl Bound {
             Self::Address { .. } => absent || text(is_address),
             Self::Addresses => each(is_address),
             Self::Origins => each(is_origin),
+            Self::IpAddresses => each(|text| text.parse::<std::net::IpAddr>().is_ok()),
             Self::Keys => true, // judged as a whole by `Settings::validate`
         }
     }

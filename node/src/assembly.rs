@@ -15,6 +15,7 @@ use crate::{
     homes::Homes,
     node::Node,
     nodes::AllNodes,
+    openings::Openings,
     peers::{
         Links, Peers,
         lane::{Lane, Served},
@@ -84,7 +85,9 @@ impl Assembled {
             groups.into_iter().map(|group| HomePartition::new(group, rules, clock.clone(), nodes.clone())).collect();
         let homes = Homes::new(partitions.clone(), peers.clone());
         let ties = Ties::new(homes.clone(), sockets.clone(), clock.clone());
-        let node = Arc::new(Node { clock, presence, limits, homes: homes.clone(), sockets, doors: Doors::default() });
+        let openings = Openings::new(limits.connects_in_flight);
+        let doors = Doors::default();
+        let node = Arc::new(Node { clock, presence, limits, homes: homes.clone(), sockets, doors, openings });
         nodes.begin(&ties);
         fanout.begin(partitions.clone());
         lane.begin(Served { homes, ties: ties.clone(), node: node.clone(), started: Instant::now() });

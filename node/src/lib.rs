@@ -11,6 +11,7 @@ pub mod key_file;
 pub mod logging;
 pub mod node;
 pub mod nodes;
+pub mod openings;
 pub mod peers;
 pub mod program;
 pub mod report;

@@ -6,6 +6,7 @@ use crate::{
     doors::Doors,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
+    openings::Openings,
     sockets::{Sockets, Why, outbox::Outbox},
 };
 use futures::future::try_join_all;
@@ -37,6 +38,8 @@ pub struct Node {
     pub sockets: Arc<Sockets>,
     /// Whether connections are taken.
     pub doors: Doors,
+    /// How many are opened at once.
+    pub openings: Openings,
 }
 
 impl Node {

@@ -200,6 +200,7 @@ impl PresenceService for NodeService {
 
     async fn connect(&self, request: ConnectRequest) -> Result<(Welcome, Box<dyn Connection>), ServiceError> {
         self.node.doors.enter()?;
+        let _opening = self.node.openings.begin()?;
         let outbox = Outbox::new(request.viewer);
         let admitted = Admitted::new(self.node.clone(), &outbox)?;
         // In a task of its own: a client that gives up in the middle leaves nothing half open.

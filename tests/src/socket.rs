@@ -184,6 +184,17 @@ impl Socket {
         self.stream.send(message).await.expect("an open connection");
     }
 
+    /// The next frame, however long it takes; `None` at the end.
+    pub async fn next_patiently(&mut self) -> Option<Value> {
+        loop {
+            match self.stream.next().await? {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// What comes next.
     ///
     /// # Panics

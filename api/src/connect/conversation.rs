@@ -4,6 +4,7 @@
 //! one is answered. A write of a status runs beside the deliveries, everything else before them.
 
 use super::{
+    ending::{End, broken, stopped},
     inbound::{self, Ask, Refused},
     outbound::{self, Frame},
     pace::{Due, Pace},
@@ -20,12 +21,13 @@ use futures::future::BoxFuture;
 use rollcall_presence::{Answer, Intent, UnixMs, UserId};
 use std::{
     future::poll_fn,
-    io,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError, protocol::frame::coding::CloseCode};
+use tokio::time::{Sleep, sleep};
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::frame::coding::CloseCode};
 
 /// Malformed frames in a row that end a connection. Contract, section 8.
 const MALFORMED_MAX: u8 = 10;
@@ -33,26 +35,12 @@ const MALFORMED_MAX: u8 = 10;
 const SLOW_FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// When a slow client may come back, ms.
 const SLOW_AFTER_MS: u64 = 5_000;
+/// How long a client that sends too much is not read, at least: each refusal costs a frame.
+const REST_MIN: Duration = Duration::from_millis(100);
+/// And at most: it must not be taken for dead, and a frame that needs fewer ids may be let in.
+const REST_MAX: Duration = Duration::from_secs(1);
 const POLICY: u16 = 1_008;
-const TOO_BIG: u16 = 1_009;
-const BAD_PROTOCOL: u16 = 1_002;
-const BAD_TEXT: u16 = 1_007;
 const TRY_AGAIN: u16 = 1_013;
-
-/// How a conversation ends.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client closed it, and meant it.
-    Closed,
-    /// The client is gone, or closed it in some other way.
-    Gone,
-    /// The server closes it, and says why.
-    Goodbye(GoodbyeReason, u64),
-    /// The client broke a rule, or could not be served.
-    Refused(u16, &'static str),
-    /// The client stopped reading in the middle of a frame.
-    Slow(Frame),
-}
 
 /// What happens next.
 enum Event {
@@ -62,6 +50,7 @@ enum Event {
     Written(Option<i64>, Result<Answer, ServiceError>),
 }
 
+type Rest = Pin<Box<Sleep>>;
 type Writing = BoxFuture<'static, Result<Answer, ServiceError>>;
 
 /// One connection with all its state.
@@ -78,6 +67,8 @@ pub(super) struct Conversation {
     /// Whether the client's turn comes before the service's.
     clients_turn: bool,
     writing: Option<(Option<i64>, Writing)>,
+    /// Until when a client that sends too much is not read, so that it waits instead of this node.
+    rest: Option<Rest>,
 }
 
 impl Conversation {
@@ -102,6 +93,7 @@ impl Conversation {
             malformed: 0,
             clients_turn: false,
             writing: None,
+            rest: None,
             api,
         }
     }
@@ -159,9 +151,10 @@ impl Conversation {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.rest.as_mut().is_some_and(|rest| rest.as_mut().poll(cx).is_pending()) {
             return Poll::Pending;
         }
+        self.rest = None;
         self.socket.poll_message(cx).map(Event::Message)
     }
 
@@ -244,12 +237,19 @@ impl Conversation {
                 match asked {
                     Ok((id, ask)) => {
                         self.malformed = 0;
-                        self.carry_out(id, ask).await
+                        match self.charge(ask.ids()) {
+                            Ok(()) => self.carry_out(id, ask).await,
+                            Err(limited) => self.send(outbound::error(id, &limited)).await,
+                        }
                     }
-                    Err(refused) => self.refuse(refused).await,
+                    Err(refused) => {
+                        let _ = self.charge(0); // it is refused anyway, but may have to wait
+                        self.refuse(refused).await
+                    }
                 }
             }
             Message::Binary(_) => {
+                let _ = self.charge(0);
                 let problem = Problem::new(Code::InvalidRequest, "binary frames are not known here");
                 self.refuse(Refused { id: None, problem, malformed: true }).await
             }
@@ -257,8 +257,22 @@ impl Conversation {
                 self.socket.acknowledge().await;
                 Err(if frame.is_none_or(|f| f.code == CloseCode::Normal) { End::Closed } else { End::Gone })
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                let _ = self.charge(0); // nothing to refuse: the client is read more slowly
+                Ok(())
+            }
         }
+    }
+
+    /// Charges a frame, and the users that it asks about, to the connection's user. Once refused, the client is not read until there
+    /// is room again, so that going on costs nobody but itself.
+    fn charge(&mut self, ids: usize) -> Result<(), Problem> {
+        let charged = self.api.rates().user(&self.identity, ids);
+        if let Err(limited) = &charged {
+            let rest = Duration::from_millis(limited.after_ms.unwrap_or(0)).clamp(REST_MIN, REST_MAX);
+            self.rest = Some(Box::pin(sleep(rest)));
+        }
+        charged
     }
 
     async fn refuse(&mut self, refused: Refused) -> Result<(), End> {
@@ -361,25 +375,6 @@ impl Conversation {
         if self.socket.send(&mut outbound::goodbye(reason, after_ms)).await.is_ok() {
             self.socket.close(reason as u16, outbound::reason_name(reason)).await;
         }
-    }
-}
-
-/// How a conversation ends when a write failed.
-fn stopped(error: &io::Error, rest: Frame) -> End {
-    if error.kind() == io::ErrorKind::TimedOut { End::Slow(rest) } else { End::Gone }
-}
-
-/// How a conversation ends when reading failed.
-fn broken(error: &Error) -> End {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Refused(TOO_BIG, "frame too large"),
-        Error::Utf8(_) => End::Refused(BAD_TEXT, "text is not UTF-8"),
-        Error::Protocol(p)
-            if !matches!(p, tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) =>
-        {
-            End::Refused(BAD_PROTOCOL, "protocol error")
-        }
-        _ => End::Gone,
     }
 }
 

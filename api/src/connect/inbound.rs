@@ -19,6 +19,16 @@ pub(super) enum Ask {
     Ping,
 }
 
+impl Ask {
+    /// How many users it asks about.
+    pub(super) fn ids(&self) -> usize {
+        match self {
+            Self::Watch(users) => users.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Why a frame is refused.
 #[derive(Debug)]
 pub(super) struct Refused {

@@ -4,6 +4,7 @@
 //! cannot read a refused handshake.
 
 mod conversation;
+mod ending;
 mod inbound;
 mod outbound;
 mod pace;
@@ -12,6 +13,7 @@ mod socket;
 use crate::{
     api::Api,
     auth::{self, SUBPROTOCOL},
+    envelope::RefusedInFrame,
     problem::{Code, Problem},
     request::{Answered, Query},
     server::Place,
@@ -25,7 +27,7 @@ use axum::{
     response::Response,
 };
 use conversation::Conversation;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 pub(crate) use outbound::{fitting, goodbye_json};
 pub(crate) use pace::{Due, Pace};
@@ -67,7 +69,12 @@ pub(crate) async fn connect(State(api): State<Api>, request: Request) -> Answere
             Ok(response)
         }
         (Err(problem), Some(response)) if !readable && reachable => {
+            let refused = problem.code.status();
             tokio::spawn(refuse(upgrade, problem, place));
+            let mut response = response;
+            if refused == StatusCode::UNAUTHORIZED {
+                response.extensions_mut().insert(RefusedInFrame);
+            }
             Ok(response)
         }
         (Err(problem), _) => Err(problem),
@@ -114,6 +121,7 @@ async fn admitted(api: &Api, request: &Request<()>, shaken: bool) -> Result<Admi
         return Err(Problem::invalid("Sec-WebSocket-Protocol", "must offer rollcall.v1"));
     }
     let request = asked(&identity, request.uri().query())?;
+    api.rates().user(&identity, 0)?;
     let service = api.options().service.clone();
     let asked = request.clone();
     // In a task of its own: a client that goes away meanwhile must not stop an opening half way.

@@ -43,6 +43,7 @@ pub(crate) async fn events(State(api): State<Api>, request: Request) -> Answered
     if head {
         return Ok(answer(Body::empty()));
     }
+    call.charge(users.as_ref().map_or(0, Vec::len))?;
     let viewer = call.viewer();
     let known = last.map(|id| api.streams().known(&viewer, id)).unwrap_or_default();
     let wanted = ConnectRequest { viewer, session: None, watch_contacts: users.is_none() };

@@ -119,6 +119,11 @@ impl Follower {
                             self.state = State::Over;
                             self.pending.push_back(Heard::Over(error.to_string()));
                         }
+                        Err(SocketError::Later { after, .. }) => {
+                            // As the server says, within the whole seconds that it can say.
+                            self.goodbye = Some((String::new(), true, Some(turn_ms(after, fraction()))));
+                            self.lose();
+                        }
                         Err(_) => self.lose(),
                     }
                 }
@@ -233,6 +238,12 @@ impl Follower {
             },
         }
     }
+}
+
+/// When to come back, ms: `after` and a random part of the second that it was rounded to.
+fn turn_ms(after: Duration, fraction: f64) -> u64 {
+    let within = Duration::from_secs(1).mul_f64(fraction.clamp(0.0, 1.0));
+    u64::try_from((after + within).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message, Utf8Bytes,
         client::IntoClientRequest as _,
-        http::header::{AUTHORIZATION, HeaderValue},
+        http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -49,6 +49,9 @@ pub(crate) enum SocketError {
     /// Nothing was touched, or the server's problem says what.
     #[error(transparent)]
     Refused(#[from] ClientError),
+    /// Nothing was touched: the server says when this client's turn is.
+    #[error("{source}")]
+    Later { source: ClientError, after: Duration },
     /// A session may have been opened; the server ends it after its grace.
     #[error("the connection to {url} failed: {detail}")]
     Broken { url: String, detail: String },
@@ -119,7 +122,11 @@ impl Socket {
             Ok((stream, _)) => stream,
             Err(tungstenite::Error::Http(answer)) => {
                 let body = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
-                return Err(handshake_refused(opening.url, answer.status().as_u16(), &body).into());
+                let source = handshake_refused(opening.url, answer.status().as_u16(), &body);
+                return Err(match retry_after(answer.headers()) {
+                    Some(after) => SocketError::Later { source, after },
+                    None => source.into(),
+                });
             }
             Err(e) => return Err(broken(&e)),
         };
@@ -206,6 +213,11 @@ fn connect_url(opening: &Opening<'_>) -> Url {
         }
     }
     url
+}
+
+/// When a refused client may come back, if the server says so in whole seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// A refused upgrade: its problem, or the status alone where the body did not come along.

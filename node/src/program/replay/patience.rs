@@ -55,7 +55,7 @@ pub(crate) fn may_pass(error: &ClientError) -> bool {
 pub(crate) fn connection_may_pass(error: &SocketError) -> bool {
     match error {
         SocketError::Refused(error) => may_pass(error),
-        SocketError::Broken { .. } => true,
+        SocketError::Broken { .. } | SocketError::Later { .. } => true,
         SocketError::Unreadable(_) => false,
     }
 }
