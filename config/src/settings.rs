@@ -265,17 +265,17 @@ section! {
         store_cache_bytes: u64 = 16 * 1_024 * 1_024, Bound::Integer { min: 1_048_576, max: 68_719_476_736, unit: "bytes" },
             "an empty node stays below 100 MiB; more pays where many offline users are read";
         /// Requests and frames a user and second, on one node; 0: no limit. Tokens of scope `service` or `admin` are not limited.
-        user_requests_per_s: u32 = 200, Bound::Integer { min: 0, max: 1_000_000, unit: "" },
-            "no person needs as many; a program that does is a service";
+        user_requests_per_s: u32 = 1_000, Bound::Integer { min: 0, max: 1_000_000, unit: "" },
+            "no person needs a tenth of it; a program that does is a service, or holds up nobody but itself";
         /// Requests and frames that a user may send at once, after a rest.
-        user_requests_burst: u32 = 1_000, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
+        user_requests_burst: u32 = 5_000, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "a client that comes back sends a watch for each 500 friends, and a status";
         /// Ids that a user may ask for a second, on one node; 0: no limit.
-        user_ids_per_s: u32 = 5_000, Bound::Integer { min: 0, max: 10_000_000, unit: "" },
+        user_ids_per_s: u32 = 10_000, Bound::Integer { min: 0, max: 10_000_000, unit: "" },
             "asking for many ids is how users are enumerated, whatever the number of requests";
         /// Ids that a user may ask for at once, after a rest; a request for more costs all of them.
-        user_ids_burst: u32 = 20_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
-            "four connections that watch 5,000 users each may come back together";
+        user_ids_burst: u32 = 50_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
+            "ten connections that watch 5,000 users each may come back together";
         /// Refused tokens and malformed requests an address and second; 0: no limit.
         address_refusals_per_s: u32 = 200, Bound::Integer { min: 0, max: 1_000_000, unit: "" },
             "guessing gets slow; a whole company behind one address, whose tokens expire together, does not";
