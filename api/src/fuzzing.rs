@@ -66,9 +66,11 @@ pub fn request_body(bytes: &[u8]) {
 mod tests {
     use std::{fs, path::Path};
 
+    type Read = fn(&[u8]);
+
     #[test]
     fn every_kept_input_is_read_without_a_panic() {
-        let targets: [(&str, fn(&[u8])); 4] = [
+        let targets: [(&str, Read); 4] = [
             ("client_frame", super::client_frame),
             ("token", super::token),
             ("cursor", super::cursor),

@@ -113,9 +113,11 @@ fn same_again<T: Encode + Decode<()> + PartialEq>(bytes: &[u8]) {
 mod tests {
     use std::{fs, path::Path};
 
+    type Read = fn(&[u8]);
+
     #[test]
     fn every_kept_input_is_read_without_a_panic() {
-        let targets: [(&str, fn(&[u8])); 3] = [
+        let targets: [(&str, Read); 3] = [
             ("peer_frame", super::peer_frame),
             ("log_record", super::log_record),
             ("snapshot_record", super::snapshot_record),

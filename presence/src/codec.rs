@@ -44,10 +44,12 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
 /// [`CodecError`] when the bytes are malformed, claim too much, or hold more than the value.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
     const BINARY: config::Configuration = config::standard();
-    let decoded = match bytes.len() {
-        0..=SMALL_BYTES => bincode::decode_from_slice(bytes, BINARY.with_limit::<SMALL_CLAIM_MAX_BYTES>()),
-        0..=MIDDLE_BYTES => bincode::decode_from_slice(bytes, BINARY.with_limit::<MIDDLE_CLAIM_MAX_BYTES>()),
-        _ => bincode::decode_from_slice(bytes, BINARY.with_limit::<DECODE_MAX_BYTES>()),
+    let decoded = if bytes.len() <= SMALL_BYTES {
+        bincode::decode_from_slice(bytes, BINARY.with_limit::<SMALL_CLAIM_MAX_BYTES>())
+    } else if bytes.len() <= MIDDLE_BYTES {
+        bincode::decode_from_slice(bytes, BINARY.with_limit::<MIDDLE_CLAIM_MAX_BYTES>())
+    } else {
+        bincode::decode_from_slice(bytes, BINARY.with_limit::<DECODE_MAX_BYTES>())
     };
     let (value, used) = decoded.map_err(|_| CodecError::Malformed)?;
     if used == bytes.len() { Ok(value) } else { Err(CodecError::Trailing(bytes.len() - used)) }
