@@ -3,6 +3,10 @@
 use crate::{socket::Socket, wait::DEADLINE};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
@@ -65,9 +69,14 @@ pub struct Client {
     pub id: String,
     /// The token.
     pub token: String,
-    /// `host:port` of the node.
+    /// `host:port` of the node; of several, of the first.
     pub address: String,
+    /// All nodes that requests go to, in turn.
+    nodes: Arc<Vec<String>>,
+    next: Arc<AtomicUsize>,
     http: reqwest::Client,
+    /// For answers without an end: each event has a deadline instead.
+    endless: reqwest::Client,
 }
 
 impl Client {
@@ -77,8 +86,31 @@ impl Client {
     /// When no HTTP client can be made.
     #[must_use]
     pub fn new(address: &str, id: &str, token: String) -> Self {
+        Self::in_turn(vec![address.into()], id, token)
+    }
+
+    /// A client of several nodes of one cluster: each request and connection goes to the next of them.
+    ///
+    /// # Panics
+    /// When no HTTP client can be made, or no node is given.
+    #[must_use]
+    pub fn in_turn(nodes: Vec<String>, id: &str, token: String) -> Self {
         let http = reqwest::Client::builder().timeout(DEADLINE).build().expect("an HTTP client");
-        Self { id: id.into(), token, address: address.into(), http }
+        let next = Arc::new(AtomicUsize::new(0));
+        Self {
+            id: id.into(),
+            token,
+            address: nodes[0].clone(),
+            nodes: Arc::new(nodes),
+            next,
+            http,
+            endless: reqwest::Client::new(),
+        }
+    }
+
+    /// Where the next request goes.
+    fn node(&self) -> &str {
+        &self.nodes[self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len()]
     }
 
     /// Sends a request with these headers besides the token's, and reads the answer.
@@ -101,7 +133,7 @@ impl Client {
         body: Option<&Value>,
     ) -> reqwest::Result<Reply> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).bearer_auth(&self.token);
+        let mut request = self.http.request(method, format!("http://{}{path}", self.node())).bearer_auth(&self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -181,9 +213,19 @@ impl Client {
         entries.iter().rev().map(|e| e["reason"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// The answer's head of `GET /v1/events`, whose body has no end.
+    pub(crate) async fn open_events(&self, query: &str, last: Option<&str>) -> reqwest::Response {
+        let url = format!("http://{}/v1/events?{query}", self.node());
+        let mut request = self.endless.get(url).bearer_auth(&self.token);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        request.send().await.unwrap_or_else(|e| panic!("events?{query}: {e}"))
+    }
+
     /// Connects with this query (`device=web&watch=none`), and takes the welcome.
     pub async fn connect(&self, query: &str) -> Socket {
-        Socket::connect(&self.address, &self.token, query).await
+        Socket::connect(self.node(), &self.token, query).await
     }
 }
 

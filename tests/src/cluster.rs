@@ -33,6 +33,7 @@ const KEY: &str = "0123456789abcdef";
 pub struct ClusterPlan {
     nodes: usize,
     launch: Launch,
+    beside_others: bool,
 }
 
 impl ClusterPlan {
@@ -40,6 +41,12 @@ impl ClusterPlan {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.launch = self.launch.set(name, value);
+        self
+    }
+
+    /// Waits for no other cluster of this process: for one that only serves, where no test times an election.
+    pub(crate) fn beside_others(mut self) -> Self {
+        self.beside_others = true;
         self
     }
 
@@ -61,7 +68,7 @@ impl ClusterPlan {
     /// # Panics
     /// When there is no place for directories.
     pub async fn prepare(self) -> Cluster {
-        let turn = TURN.lock().await;
+        let turn = if self.beside_others { None } else { Some(TURN.lock().await) };
         let keys = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a directory").keep();
         let reaper = Reaper::new(&keys);
         let secret = secret(1);
@@ -99,14 +106,15 @@ pub struct Cluster {
     secret: String,
     nodes: Vec<Member>,
     _reaper: Reaper,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Cluster {
     /// A cluster of `nodes` to be, with settings of a test's choice.
     #[must_use]
     pub fn plan(nodes: usize) -> ClusterPlan {
-        ClusterPlan { nodes, launch: Launch::default().set("cluster.partitions", PARTITIONS) }
+        let launch = Launch::default().set("cluster.partitions", PARTITIONS);
+        ClusterPlan { nodes, launch, beside_others: false }
     }
 
     /// A formed cluster of `nodes`.

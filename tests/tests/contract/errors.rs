@@ -1,15 +1,8 @@
 //! Every code of the contract's section 3, in the order of its checks, with the headers that belong to it.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Server, exchange};
+use super::usual as server;
+use rollcall_tests::{Client, exchange};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().set("http.allowed_origins", r#"["https://app.example"]"#).start())
-}
 
 /// A request by hand: method and path, more headers, a body.
 async fn raw(user: Option<&Client>, line: &str, headers: &[&str], body: &str) -> rollcall_tests::Reply {
@@ -24,7 +17,7 @@ async fn raw(user: Option<&Client>, line: &str, headers: &[&str], body: &str) ->
     if !body.is_empty() {
         head.push_str(&format!("\nContent-Length: {}", body.len()));
     }
-    exchange(&server().address, &head, body.as_bytes()).await
+    exchange(&server().address(), &head, body.as_bytes()).await
 }
 
 const JSON: &str = "Content-Type: application/json";
@@ -110,7 +103,7 @@ async fn a_chunked_body_has_the_same_bound() {
         "PUT /v1/users/me/status HTTP/1.1\nAuthorization: Bearer {}\n{JSON}\nTransfer-Encoding: chunked",
         alice.token
     );
-    exchange(&server().address, &head, body.as_bytes()).await.problem(413, "payload_too_large");
+    exchange(&server().address(), &head, body.as_bytes()).await.problem(413, "payload_too_large");
 }
 
 #[tokio::test]
@@ -135,7 +128,7 @@ async fn malformed_json_and_unknown_or_repeated_fields_are_invalid() {
         alice.token,
         invalid_utf8.len()
     );
-    exchange(&server().address, &head, invalid_utf8).await.problem(400, "invalid_request");
+    exchange(&server().address(), &head, invalid_utf8).await.problem(400, "invalid_request");
     raw(Some(&alice), "PUT /v1/users/me/status", &[JSON], "").await.problem(400, "invalid_request");
     let deep = format!(r#"{{"status":"dnd","meta":{{"a":{}{}}}}}"#, "[".repeat(20_000), "]".repeat(20_000));
     raw(Some(&alice), "PUT /v1/users/me/status", &[JSON], &deep).await.problem(400, "invalid_request");

@@ -1,21 +1,8 @@
 //! Who may see whom: unknown, blocked and not a contact cannot be told apart by any byte.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Reply, Server, befriend};
+use super::{open as open_server, usual as server};
+use rollcall_tests::{Client, Reply, befriend};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
-
-/// A node on which everybody sees everybody.
-fn open_server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().set("presence.visibility", "everyone").start())
-}
 
 /// The answer with the asked-for user replaced, and without the headers that differ by nature.
 fn anonymous(reply: &Reply, user: &str) -> (u16, Vec<(String, String)>, String) {

@@ -1,15 +1,8 @@
 //! Reads: presence, query, history, profile; and what is left to read of a deleted user.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Server, befriend};
+use super::usual as server;
+use rollcall_tests::{Client, befriend};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
 
 async fn history(user: &Client, query: &str) -> (Vec<Value>, Option<String>) {
     let page = user.get(&format!("/v1/users/me/history{query}")).await.must(200);

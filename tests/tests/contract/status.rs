@@ -1,15 +1,8 @@
 //! The status setting: replaced as a whole, kept over everything, cleared at its time, and invisible without a trace.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Server, befriend, now_ms};
+use super::usual as server;
+use rollcall_tests::{Client, befriend, now_ms};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
 
 const STATUS: &str = "/v1/users/me/status";
 

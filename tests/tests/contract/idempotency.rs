@@ -1,15 +1,8 @@
 //! `Idempotency-Key`: one effect and one answer for ten minutes, on every write under a user.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Reply, Server};
+use super::usual as server;
+use rollcall_tests::{Client, Reply};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
 
 async fn keyed(user: &Client, key: &str, method: &str, path: &str, body: Option<Value>) -> Reply {
     user.send(method, path, &[("idempotency-key", key)], body.as_ref()).await

@@ -1,15 +1,8 @@
 //! The public presence: a function of live sessions, setting and privacy, with a version that rises exactly when it changes.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Server, befriend, now_ms};
+use super::usual as server;
+use rollcall_tests::{Client, befriend, now_ms};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
 
 fn version(presence: &Value) -> u64 {
     presence["version"].as_u64().expect("a version")

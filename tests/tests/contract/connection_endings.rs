@@ -1,30 +1,12 @@
 //! How connections end: by the client's word, by a lost link and its grace, by a newer connection, by the server.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Claims, Client, Server, Socket, befriend, eventually, now_s};
-use serde_json::{Value, json};
-use std::sync::OnceLock;
+use super::{PING_MS, brief as server, usual as patient};
+use rollcall_tests::{Claims, Client, Socket, Stage, befriend, now_s};
+use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-const GRACE_MS: u64 = 1_000;
-const PING_MS: u64 = 1_000;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        Server::launch().set("presence.grace_ms", GRACE_MS).set("presence.ping_interval_ms", PING_MS).start()
-    })
-}
-
-/// A node whose grace outlives every test.
-fn patient() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().set("presence.grace_ms", 60_000).start())
-}
-
 /// A user with a friend that watches, and the user's own connection.
-async fn watched(server: &Server, query: &str) -> (Client, Socket, Socket) {
+async fn watched(server: &Stage, query: &str) -> (Client, Socket, Socket) {
     let [alice, bob] = server.people(["alice", "bob"]);
     befriend(&alice, &bob).await;
     let mut friend = bob.connect("session=false").await;
@@ -174,11 +156,11 @@ async fn a_client_that_answers_no_ping_is_dead() {
     let mut friend = bob.connect("session=false").await;
     friend.contacts_snapshot().await;
     // A bare handshake, after which this side never answers anything.
-    let mut mute = TcpStream::connect(&server().address).await.expect("a connection");
+    let mut mute = TcpStream::connect(&server().address()).await.expect("a connection");
     let request = format!(
         "GET /v1/connect?watch=none HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server().address,
+        server().address(),
         alice.token
     );
     mute.write_all(request.as_bytes()).await.expect("the request leaves");
@@ -197,43 +179,9 @@ async fn an_expired_token_closes_and_a_fresh_one_keeps_the_connection() {
     let [alice] = server().people(["alice"]);
     // The leeway is 10 s: this one is over two seconds from now.
     let brief = || Claims::of(&alice.id).with("exp", now_s() - 8).sign(server().secret());
-    let mut expiring = Socket::connect(&server().address, &brief(), "watch=none").await;
-    let mut renewed = Socket::connect(&server().address, &brief(), "watch=none").await;
+    let mut expiring = Socket::connect(&server().address(), &brief(), "watch=none").await;
+    let mut renewed = Socket::connect(&server().address(), &brief(), "watch=none").await;
     renewed.must(json!({"type": "token", "token": alice.token})).await;
     expiring.ends_with("token_expired", 4001, true).await;
     renewed.must(json!({"type": "status", "status": "dnd"})).await;
-}
-
-#[tokio::test]
-async fn a_stopping_node_says_goodbye_and_keeps_what_it_acknowledged() {
-    let mut node = Server::launch().start();
-    let [alice] = node.people(["alice"]);
-    let mut socket = alice.connect("watch=none&device=web").await;
-    socket.must(json!({"type": "status", "status": "dnd", "text": "kept"})).await;
-    let (status, ended) = {
-        let ending = tokio::spawn(async move { socket.ended().await });
-        tokio::task::yield_now().await;
-        let (node_back, status) = tokio::task::spawn_blocking(move || {
-            let status = node.terminate();
-            (node, status)
-        })
-        .await
-        .expect("the node stops");
-        node = node_back;
-        (status, ending.await.expect("the connection ends"))
-    };
-    assert_eq!(status.code(), Some(0), "a clean stop");
-    let goodbye = ended.goodbye.expect("a goodbye");
-    let named = [("drain", 4000), ("shutdown", 4005)].into_iter().find(|(reason, _)| goodbye["reason"] == *reason);
-    assert_eq!(ended.code, named.map(|(_, code)| code), "{goodbye}");
-    assert_eq!(goodbye["reconnect"], true);
-    node.restart();
-    let again = node.client(&alice.id, "user");
-    let setting = again.get("/v1/users/me/status").await.must(200)["setting"].clone();
-    assert_eq!((&setting["status"], &setting["text"]), (&json!("dnd"), &json!("kept")));
-    eventually("the lost session ends after its grace or is still live", async || {
-        let presence = again.sees("me").await;
-        (presence["stale"] == Value::Bool(false)).then_some(())
-    })
-    .await;
 }

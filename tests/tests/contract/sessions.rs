@@ -2,28 +2,9 @@
 //!
 //! The TTL is small here. Time is told by other sessions that expire, never by a clock of the test.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use rollcall_tests::{Client, Server, befriend, eventually, now_ms};
+use super::{HEARTBEAT_MS, TTL_MS, brief as server, usual as patient};
+use rollcall_tests::{Client, befriend, eventually, now_ms};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-const TTL_MS: u64 = 1_500;
-const HEARTBEAT_MS: u64 = 500;
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let launch = Server::launch().set("presence.session_ttl_ms", TTL_MS).set("presence.heartbeat_ms", HEARTBEAT_MS);
-        launch.set("presence.grace_ms", 1_000).start()
-    })
-}
-
-/// A node whose sessions outlive every test.
-fn patient() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::launch().start())
-}
 
 fn path(session: &str) -> String {
     format!("/v1/users/me/sessions/{session}")

@@ -1,0 +1,9 @@
+//! The contract on one node.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "contract/mod.rs"]
+mod contract;
+
+/// How many nodes every stage has.
+const NODES: usize = 1;
