@@ -112,8 +112,8 @@ impl Node {
         let expected = Expected { node: name(n), partitions };
         let sled = |path: &Path| SledDisk::open(path, 1 << 22).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let opened = opening::open(path, Box::new(sled), Some(&expected)).unwrap();
-        let Opened { lock, disk, watermark, position, identity, log_bytes, states, dropped, .. } = opened;
-        let found = Found { states, logs: position.logs.clone(), log_bytes };
+        let Opened { lock, disk, watermark, position, identity, log_extents, states, dropped, .. } = opened;
+        let found = Found { states, logs: position.logs.clone(), log_extents };
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
         let generation = identity.map_or(1, |identity| identity.generation + 1);

@@ -21,6 +21,7 @@ use crate::{
     replica::{OnDisk, Replica},
     role::Role,
     store::{
+        checks::Extent,
         disk::Disk,
         key,
         ledger::{LogLedger, StateHeader},
@@ -56,7 +57,7 @@ pub(crate) struct Ground {
 pub(crate) struct Found {
     pub(crate) states: BTreeMap<PartitionId, StateHeader>,
     pub(crate) logs: BTreeMap<PartitionId, LogLedger>,
-    pub(crate) log_bytes: BTreeMap<PartitionId, u64>,
+    pub(crate) log_extents: BTreeMap<PartitionId, Extent>,
 }
 
 impl Found {
@@ -65,7 +66,7 @@ impl Found {
         OnDisk {
             state: self.states.remove(&id).unwrap_or_default(),
             log: self.logs.remove(&id).unwrap_or_default(),
-            log_bytes: self.log_bytes.remove(&id).unwrap_or_default(),
+            log_extent: self.log_extents.remove(&id).unwrap_or_default(),
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) const SNAPSHOT_LOG_MAX_ENTRIES: u64 = 2_000;
 pub(crate) const LOG_KEEP_ENTRIES: u64 = 32;
 /// How often groups are looked at for a snapshot, ms; one group at a time, so that they are staggered.
 pub(crate) const SNAPSHOT_CHECK_MS: u64 = 500;
+/// How long an erasure waits for the snapshot that it needs, ms, before another group has its turn: a few rounds of the writer.
+pub(crate) const ERASE_STEP_MS: u64 = 2_000;
 /// One chunk of a streamed snapshot, bytes: half of what a round takes of bulk work.
 pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = ROUND_BULK_MAX_BYTES / 2;
 /// Old rows kept for one stream that is slower than the writes, bytes; beyond, the stream breaks and starts afresh.

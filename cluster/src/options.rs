@@ -52,6 +52,8 @@ pub struct Options {
     pub peer_tls: Option<TlsFiles>,
     /// How long a dead node's replicas wait for it before they are rebuilt elsewhere, ms.
     pub replace_after_ms: u64,
+    /// Within which time after a deletion the logs hold nothing of the user, s.
+    pub erase_within_s: u64,
 }
 
 impl Options {
@@ -77,6 +79,7 @@ impl Options {
             cluster_key: Vec::new(),
             peer_tls: None,
             replace_after_ms: 300_000,
+            erase_within_s: 3_600,
         }
     }
 

@@ -201,9 +201,9 @@ async fn seize(data_dir: &Path, opened: Opened) -> Result<(), StartError> {
 
 /// Runs all groups once, founds those that are missing, and has the placement say what there is now.
 async fn settle(data_dir: &Path, opened: Opened, remains: &Remains) -> Result<(), StartError> {
-    let Opened { lock, disk, watermark, position, identity, log_bytes, states, dropped, .. } = opened;
+    let Opened { lock, disk, watermark, position, identity, log_extents, states, dropped, .. } = opened;
     let identity = identity.ok_or_else(|| damaged(data_dir, "the node's identity is missing"))?;
-    let found = Found { states, logs: position.logs.clone(), log_bytes };
+    let found = Found { states, logs: position.logs.clone(), log_extents };
     let writer = Writer::start(Arc::clone(&disk), watermark, position, fatal())
         .map_err(|source| StartError::Io { path: data_dir.to_owned(), source })?;
     for (from, to) in dropped {

@@ -11,7 +11,10 @@ use crate::{
         types::TypeConfig,
     },
     state::cell::StateCell,
-    store::ledger::{LogLedger, StateHeader},
+    store::{
+        checks::Extent,
+        ledger::{LogLedger, StateHeader},
+    },
 };
 use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
 use rollcall_presence::{PartitionId, Placement};
@@ -28,7 +31,7 @@ use crate::hosting::Ground;
 pub(crate) struct OnDisk {
     pub(crate) state: StateHeader,
     pub(crate) log: LogLedger,
-    pub(crate) log_bytes: u64,
+    pub(crate) log_extent: Extent,
 }
 
 /// One replica.
@@ -63,9 +66,9 @@ impl Replica {
         placement: watch::Receiver<Arc<Placement>>,
         ground: &Ground,
     ) -> Result<Self, String> {
-        let OnDisk { state, log, log_bytes } = on_disk;
+        let OnDisk { state, log, log_extent } = on_disk;
         let state = StateCell::new(id, Arc::clone(&ground.disk), state);
-        let log = LogCell::new(id, Arc::clone(&ground.disk), &log, log_bytes);
+        let log = LogCell::new(id, Arc::clone(&ground.disk), &log, log_extent);
         let (tether, ties) = tie();
         let store = LogStore::new(Arc::clone(&log), Arc::clone(&ground.writer), tether.clone());
         let machine = Machine::new(Arc::clone(&state), Arc::clone(&log), Arc::clone(&ground.writer), audience, tether)

@@ -116,6 +116,7 @@ pub(crate) async fn start(
     let tasks = vec![
         tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), health_says, on_fatal)),
         tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
+        tokio::spawn(upkeep::erase(Arc::clone(&hosting), Duration::from_secs(options.erase_within_s))),
     ];
     let control = Control::start(Foundation {
         about,
@@ -159,12 +160,18 @@ async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFata
     let cache_bytes = options.cache_bytes;
     let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
     let opened = open(options, disk.unwrap_or_else(|| Box::new(sled))).await?;
-    let Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped } = opened;
-    let found = Found { states, logs: position.logs.clone(), log_bytes };
+    let Opened { lock, disk, watermark, position, identity, log_extents, states, leftovers, dropped } = opened;
+    let found = Found { states, logs: position.logs.clone(), log_extents };
     let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(on_fatal))
         .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
     let identity = next_identity(identity, options);
     write_identity(&writer, &identity, options).await?;
+    for (partition, log) in &found.logs {
+        // A purge that a stop cut off goes on: nothing else would make it, of a group in which nothing happens.
+        if let Some(purged) = log.purged.filter(|purged| log.first <= purged.index) {
+            writer.queue().log(LogWork::Purge(*partition, purged));
+        }
+    }
     for (from, to) in leftovers {
         writer.queue().bulk(BulkWork::Sweep(from, to, Box::new(|| {})));
     }

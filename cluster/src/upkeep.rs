@@ -1,12 +1,15 @@
-//! What goes on beside the writes: watching the writer and the groups, and taking snapshots one group after the other.
+//! What goes on beside the writes: watching the writer and the groups, and taking snapshots one group after the
+//! other, and giving up the logs that hold something of a deleted user.
 
 use crate::{
     hosting::Hosting,
     limits::{
-        SNAPSHOT_CHECK_MS, SNAPSHOT_LOG_MAX_BYTES, SNAPSHOT_LOG_MAX_ENTRIES, STALL_CHECK_MS, STALL_FATAL_MS,
-        STALL_YIELD_MS,
+        ERASE_STEP_MS, SNAPSHOT_CHECK_MS, SNAPSHOT_LOG_MAX_BYTES, SNAPSHOT_LOG_MAX_ENTRIES, STALL_CHECK_MS,
+        STALL_FATAL_MS, STALL_YIELD_MS,
     },
     placement_group::name_of,
+    proposer::Group,
+    raft::types::{LogId, TypeConfig},
     replica::Replica,
     store::writer::{OnFatal, Writer},
 };
@@ -102,4 +105,49 @@ pub(crate) async fn take_snapshots(hosting: Arc<Hosting>) {
             }
         }
     }
+}
+
+/// Gives up the logs in which a user was deleted, at half of `within`, one group at a time: the other half is for doing it. Of groups
+/// in which nothing else happens too; every replica sees to its own log.
+pub(crate) async fn erase(hosting: Arc<Hosting>, within: Duration) {
+    let mut ticks = interval(Duration::from_millis(SNAPSHOT_CHECK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for (id, replica) in hosting.replicas() {
+            let Some(upto) = replica.log().erasure_due(within / 2) else { continue };
+            let group = replica.group().clone();
+            // Nobody may hold a replica that is to end.
+            drop(replica);
+            if let Err(error) = erase_log(&group, upto).await {
+                tracing::warn!(group = name_of(id), %error, "a log could not be given up; it is tried again");
+            }
+        }
+    }
+}
+
+/// Gives up the log up to `upto`, once that is in a snapshot: openraft would purge less otherwise, and say nothing.
+async fn erase_log(group: &Group, upto: u64) -> Result<(), Fatal<TypeConfig>> {
+    let reached = |id: Option<LogId>| id.is_some_and(|id| id.index >= upto);
+    let (applied, snapshot) = {
+        let metrics = group.metrics();
+        let metrics = metrics.borrow_watched();
+        (reached(metrics.last_applied), reached(metrics.snapshot))
+    };
+    if !applied {
+        return Ok(()); // found at the start, and not known to be committed yet
+    }
+    if !snapshot {
+        group.trigger().snapshot().await?;
+        let patience = Some(Duration::from_millis(ERASE_STEP_MS));
+        if group
+            .wait(patience)
+            .metrics(|metrics| reached(metrics.snapshot), "a snapshot to erase behind")
+            .await
+            .is_err()
+        {
+            return Ok(()); // the next look finds it
+        }
+    }
+    group.trigger().purge_log(upto).await
 }

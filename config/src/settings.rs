@@ -231,6 +231,9 @@ section! {
         /// How long a node may be gone before its replicas are rebuilt on others, ms.
         replace_after_ms: u64 = 300_000, Bound::Integer { min: 1_000, max: 604_800_000, unit: "ms" },
             "longer than a reboot, shorter than the wait for a second failure";
+        /// Within which time after `DELETE /v1/users/{user}` no log holds anything of the user, s.
+        erase_within_s: u64 = 3_600, Bound::Integer { min: 1, max: 86_400, unit: "s" },
+            "at half of it the state of a partition is recorded and its log given up; a follower that is further behind gets all anew";
     }
 }
 
@@ -258,6 +261,9 @@ section! {
         /// History entries kept a user.
         history_entries: u32 = limits::HISTORY_MAX_ENTRIES, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "what one flapping user may hold on disk";
+        /// How long history entries are kept, s.
+        history_age_s: u64 = 2_592_000, Bound::Integer { min: 1, max: 315_360_000, unit: "s" },
+            "thirty days answer what happened lately; who was where for longer is nobody's business unless decided so";
         /// Writes in flight a partition; more are answered 503.
         writes_in_flight: u32 = 4_096, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "about one second of what a disk takes; beyond it waiting helps nobody";

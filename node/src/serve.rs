@@ -298,6 +298,7 @@ async fn options(settings: &Settings, node: NodeName, http: String) -> Result<Op
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_key: cluster_key(settings)?,
         replace_after_ms: settings.cluster.replace_after_ms,
+        erase_within_s: settings.cluster.erase_within_s,
         peer_tls: peer_tls(settings),
         ..Options::new(settings.node.data_dir.clone(), node)
     })

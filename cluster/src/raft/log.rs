@@ -4,6 +4,7 @@
 //! durable on return, and that no entry leaves memory before it can be read from disk.
 
 use super::{
+    erasure::{Erasure, deletes},
     tether::Tether,
     types::{LogId, RaftEntry, TypeConfig, Vote},
     wire::{self, StoredLogId, StoredVote},
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     limits::{LOG_READ_MAX_BYTES, RECENT_MAX_ENTRIES},
     store::{
+        checks::Extent,
         disk::Disk,
         envelope::{self, Kind},
         key,
@@ -31,6 +33,7 @@ use std::{
     io,
     ops::{Bound, RangeBounds},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 #[derive(Debug, Clone)]
@@ -73,12 +76,13 @@ pub(crate) struct LogCell {
     partition: PartitionId,
     disk: Arc<dyn Disk>,
     ends: Mutex<Ends>,
+    erasure: Mutex<Erasure>,
 }
 
 impl LogCell {
-    /// The log of `partition` on `disk`, as `ledger` describes it; `bytes` long.
+    /// The log of `partition` on `disk`, as `ledger` describes it, of which `extent` was seen.
     #[must_use]
-    pub(crate) fn new(partition: PartitionId, disk: Arc<dyn Disk>, ledger: &LogLedger, bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(partition: PartitionId, disk: Arc<dyn Disk>, ledger: &LogLedger, extent: Extent) -> Arc<Self> {
         let ends = Ends {
             vote: ledger.vote,
             committed: ledger.committed,
@@ -87,11 +91,12 @@ impl LogCell {
             durable: ledger.last.map_or(0, |id| id.index),
             // What is read at a start is not read again.
             applied: ledger.last.map_or(0, |id| id.index),
-            grown_bytes: bytes,
+            grown_bytes: extent.bytes,
             grown_entries: ledger.last.map_or(0, |id| id.index) - ledger.purged.map_or(0, |id| id.index),
             ..Ends::default()
         };
-        Arc::new(Self { partition, disk, ends: Mutex::new(ends) })
+        let erasure = Mutex::new(Erasure::found(extent.last_deletion));
+        Arc::new(Self { partition, disk, ends: Mutex::new(ends), erasure })
     }
 
     /// Notes that the entries up to `index` were applied.
@@ -99,6 +104,18 @@ impl LogCell {
         let mut ends = self.ends.lock();
         ends.applied = index;
         ends.forget();
+    }
+
+    /// Notes what an entry that was just applied means for the log.
+    pub(crate) fn note_applied(&self, entry: &RaftEntry) {
+        if deletes(entry) {
+            self.erasure.lock().deleted(entry.log_id.index, Instant::now());
+        }
+    }
+
+    /// Up to where the log is to be erased now, because of a deletion that was applied `after` ago or before this start.
+    pub(crate) fn erasure_due(&self, after: Duration) -> Option<u64> {
+        self.erasure.lock().due(Instant::now(), after)
     }
 
     fn durable(&self, index: u64) {
@@ -329,6 +346,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let kept = ends.recent.split_off(&(upto.index + 1));
             ends.recent = kept;
         }
+        self.cell.erasure.lock().purged(upto.index);
         self.writer.queue().log(LogWork::Purge(self.cell.partition, upto));
         Ok(())
     }

@@ -113,6 +113,7 @@ impl Machine {
         let (done, step) = self.state.step(id, members, |state| self.carry_out(state, id.term, &entry.payload))?;
         self.store(step).await;
         self.log.applied(id.index);
+        self.log.note_applied(&entry);
         let mut reply = Reply::default();
         match done {
             Effect::Presence(outcomes) => reply.outcomes = outcomes,

@@ -1,5 +1,6 @@
 //! openraft, fitted to the store and to the state.
 
+pub(crate) mod erasure;
 pub(crate) mod landing;
 pub(crate) mod link;
 pub(crate) mod log;

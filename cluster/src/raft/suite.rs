@@ -10,6 +10,7 @@ use crate::{
     observer::Observer,
     state::cell::StateCell,
     store::{
+        checks::Extent,
         disk::{Disk, SledDisk},
         ledger::{LogLedger, StateHeader},
         watermark::Watermark,
@@ -53,7 +54,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Guard> for Stores {
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = Writer::start(Arc::clone(&disk), watermark, Position::default(), on_fatal).unwrap();
         let partition = PartitionId(3);
-        let log = LogCell::new(partition, Arc::clone(&disk), &LogLedger::default(), 0);
+        let log = LogCell::new(partition, Arc::clone(&disk), &LogLedger::default(), Extent::default());
         let state = StateCell::new(partition, Arc::clone(&disk), StateHeader::default());
         let (tether, _) = tie();
         let store = LogStore::new(Arc::clone(&log), Arc::clone(&writer), tether.clone());

@@ -59,7 +59,7 @@ fn opened(path: &Path) -> Opened {
 
 impl Trial {
     async fn open(path: &Path) -> Self {
-        let Opened { lock, disk, watermark, position, identity, log_bytes, states, .. } = opened(path);
+        let Opened { lock, disk, watermark, position, identity, log_extents, states, .. } = opened(path);
         let ledger = position.logs.get(&PARTITION).cloned().unwrap_or_default();
         let on_fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = Writer::start(Arc::clone(&disk), watermark, position, on_fatal).unwrap();
@@ -77,7 +77,12 @@ impl Trial {
             writer.queue().log(LogWork::Describe(crate::store::key::IDENTITY.to_vec(), sealed, done));
             wait.await.unwrap();
         }
-        let log = LogCell::new(PARTITION, Arc::clone(&disk), &ledger, log_bytes.get(&PARTITION).copied().unwrap_or(0));
+        let log = LogCell::new(
+            PARTITION,
+            Arc::clone(&disk),
+            &ledger,
+            log_extents.get(&PARTITION).copied().unwrap_or_default(),
+        );
         let state = StateCell::new(PARTITION, Arc::clone(&disk), states.get(&PARTITION).cloned().unwrap_or_default());
         let (tether, _) = tie();
         let audience = Audience::Observer(Arc::new(Nobody));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     placement_group::{PLACEMENT, name_of},
-    raft::{log::open_entry, wire::StoredLogId},
+    raft::{erasure::deletes, log::open_entry, wire::StoredLogId},
 };
 use rollcall_presence::PartitionId;
 use std::{collections::BTreeMap, io};
@@ -79,13 +79,22 @@ pub(crate) fn read_described(disk: &dyn Disk) -> Result<BTreeMap<Vec<u8>, Vec<u8
     Ok(described)
 }
 
+/// What is seen of a log where all of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Extent {
+    /// How long it is, bytes.
+    pub bytes: u64,
+    /// The last entry that deletes a user.
+    pub last_deletion: Option<u64>,
+}
+
 /// What was found of the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     /// The logs.
     pub logs: BTreeMap<PartitionId, LogLedger>,
-    /// How long the logs are, bytes.
-    pub log_bytes: BTreeMap<PartitionId, u64>,
+    /// What was seen of the logs.
+    pub log_extents: BTreeMap<PartitionId, Extent>,
     /// The states.
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of states that were never switched to, or no longer used.
@@ -127,9 +136,9 @@ pub(crate) fn read_groups(
         if state.applied.map(|id| id.index) < log.purged.map(|id| id.index) {
             return Err(Refusal::Damaged(format!("{} ends before the log begins", what("state"))));
         }
-        let log_bytes =
+        let extent =
             check_log(disk, partition, &log).map_err(|why| Refusal::Damaged(format!("{}: {why}", what("log"))))?;
-        groups.log_bytes.insert(partition, log_bytes);
+        groups.log_extents.insert(partition, extent);
         check_state(disk, partition, &state, &mut groups.leftovers)
             .map_err(|why| Refusal::Damaged(format!("{}: {why}", what("state"))))?;
         groups.logs.insert(partition, log);
@@ -154,9 +163,9 @@ fn rows_left(disk: &dyn Disk, partition: PartitionId) -> io::Result<Vec<(Vec<u8>
     Ok(left)
 }
 
-/// Reads a group's log: whole, in order, and what its ledger says; answers how many bytes it has.
-fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Result<u64, String> {
-    let mut bytes = 0;
+/// Reads a group's log: whole, in order, and what its ledger says.
+fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Result<Extent, String> {
+    let mut extent = Extent::default();
     let mut digest = Digest::default();
     let mut next = ledger.purged.map_or(0, |id| id.index + 1);
     let mut last = ledger.purged;
@@ -172,7 +181,7 @@ fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Res
             return Err(format!("entry {next} is missing"));
         }
         sealed.extend_from_slice(&value);
-        bytes += value.len() as u64;
+        extent.bytes += value.len() as u64;
         if envelope::sealed_len(&sealed).map_err(|e| format!("entry {index}: {e}"))? > sealed.len() {
             continue;
         }
@@ -180,6 +189,9 @@ fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Res
         let id = StoredLogId::from(entry.log_id);
         if id.index != index || last.is_some_and(|last| id.term < last.term) {
             return Err(format!("entry {index} is in the wrong place"));
+        }
+        if deletes(&entry) {
+            extent.last_deletion = Some(index);
         }
         last = Some(id);
         next += 1;
@@ -191,7 +203,7 @@ fn check_log(disk: &dyn Disk, partition: PartitionId, ledger: &LogLedger) -> Res
     if last != ledger.last {
         return Err(format!("it ends with entry {next}, but should end with {:?}", ledger.last));
     }
-    if digest != ledger.digest { Err("its rows do not add up".into()) } else { Ok(bytes) }
+    if digest != ledger.digest { Err("its rows do not add up".into()) } else { Ok(extent) }
 }
 
 /// Reads a group's state: what its header says. Rows of other epochs go to `leftovers`.

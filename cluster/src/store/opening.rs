@@ -175,8 +175,8 @@ pub(crate) struct Opened {
     pub position: Position,
     /// Who this node is; `None` when nobody was yet.
     pub identity: Option<StoredIdentity>,
-    /// How long the logs are, bytes.
-    pub log_bytes: BTreeMap<PartitionId, u64>,
+    /// What was seen of the logs.
+    pub log_extents: BTreeMap<PartitionId, checks::Extent>,
     /// The states, by partition.
     pub states: BTreeMap<PartitionId, StateHeader>,
     /// Rows of no state, left by an install that broke off.
@@ -242,8 +242,8 @@ pub(crate) fn open(path: &Path, open_disk: OpenDisk, expected: Option<&Expected>
             return Err(error);
         }
     };
-    let checks::Groups { log_bytes, states, leftovers, dropped, .. } = groups;
-    Ok(Opened { lock, disk, watermark, position, identity, log_bytes, states, leftovers, dropped })
+    let checks::Groups { log_extents, states, leftovers, dropped, .. } = groups;
+    Ok(Opened { lock, disk, watermark, position, identity, log_extents, states, leftovers, dropped })
 }
 
 /// Whether an error says nothing of the database, but of what it lies on: nobody should move it away for that.

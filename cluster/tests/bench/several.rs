@@ -4,8 +4,7 @@
 use super::{DEADLINE, switchboard::Switchboard, until};
 use rollcall_cluster::{Cluster, NoPresence, Observer, Options, Role, StartError, Surroundings};
 use rollcall_presence::{
-    Activity, Command, Device, Intent, MemberState, NodeName, Outcome, PartitionId, Placement, SessionId, SessionKind,
-    UserId, partition_of,
+    Command, Intent, MemberState, NodeName, Outcome, PartitionId, Placement, UserId, partition_of,
 };
 use std::{
     collections::BTreeMap,
@@ -37,6 +36,7 @@ pub struct Several {
     pub partitions: u16,
     pub nodes: Mutex<BTreeMap<u64, Arc<Cluster>>>,
     pub replace_after_ms: u64,
+    pub erase_within_s: u64,
     pub clock: AtomicU64,
     /// Where nodes listen when they are linked over sockets.
     ports: Option<Vec<u16>>,
@@ -54,6 +54,7 @@ impl Several {
             partitions,
             nodes: Mutex::default(),
             replace_after_ms: 300_000,
+            erase_within_s: 3_600,
             clock: AtomicU64::new(1_700_000_000_000),
             ports: None,
         }
@@ -86,6 +87,7 @@ impl Several {
             None => options.peer_advertise = Some(address(n)),
         }
         options.replace_after_ms = self.replace_after_ms;
+        options.erase_within_s = self.erase_within_s;
         options
     }
 
@@ -211,29 +213,26 @@ impl Several {
     /// Opens a session for `user` wherever its home is, trying until it is acknowledged.
     pub async fn write(&self, user: u64) {
         let name = UserId::new(&format!("user{user}")).unwrap();
-        let id = partition_of(&name, self.partitions);
+        self.propose(&name, super::open_session(user)).await;
+    }
+
+    /// Has `intent` carried out wherever the home of `name` is, trying until it is acknowledged.
+    pub async fn propose(&self, name: &UserId, intent: Intent) {
+        let id = partition_of(name, self.partitions);
         let deadline = std::time::Instant::now() + DEADLINE;
         loop {
             for cluster in self.running() {
                 let role = cluster.partition(id).role().borrow().clone();
                 let Role::Home { term } = role else { continue };
-                let intent = Intent::OpenSession {
-                    session: SessionId::new(&format!("session{user}")).unwrap(),
-                    device: Device::new("web").unwrap(),
-                    activity: Activity::Active,
-                    kind: SessionKind::Http,
-                    held_by: None,
-                    resume_hash: None,
-                };
                 let at = self.clock.fetch_add(1, Ordering::Relaxed);
-                let command = Command { user: name.clone(), term, at, key: None, intent };
+                let command = Command { user: name.clone(), term, at, key: None, intent: intent.clone() };
                 if let Ok(outcome) = cluster.partition(id).propose(command).await
                     && outcome.answer.is_ok()
                 {
                     return;
                 }
             }
-            assert!(std::time::Instant::now() < deadline, "user{user} could not write");
+            assert!(std::time::Instant::now() < deadline, "{name} could not write");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

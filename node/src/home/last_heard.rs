@@ -68,10 +68,11 @@ impl LastHeardTable {
         self.here.remove(session);
     }
 
-    /// These sessions have ended: what another home said of them is of no use any more.
+    /// These sessions have ended: what was heard of them, here and by another home, is of no use any more.
     pub(super) fn ended(&mut self, sessions: &[SessionId]) {
         for session in sessions {
             self.elsewhere.remove(session);
+            self.here.remove(session);
         }
     }
 
