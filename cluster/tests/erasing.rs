@@ -143,7 +143,7 @@ fn size_of(dir: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures how long free pages keep what was erased, for docs/privacy.md"]
 async fn free_pages_of_the_store_keep_what_was_erased_for_a_while() {
-    const WRITES: u64 = 40_000;
+    const WRITES: u64 = 4_000;
     let bench = Bench::new(1);
     let mut options = bench.options();
     options.erase_within_s = 1;
@@ -155,7 +155,7 @@ async fn free_pages_of_the_store_keep_what_was_erased_for_a_while() {
     until("erased", || is_erased(&cluster, PartitionId(0), deleted)).await;
     println!("erased: {} copies in {} bytes", in_files(&data_dir), size_of(&data_dir));
     for n in 0..WRITES {
-        if n % 2_000 == 0 {
+        if n % 100 == 0 {
             println!("after {n} writes: {} copies in {} bytes", in_files(&data_dir), size_of(&data_dir));
         }
         let batch = (0..8).map(|lane| {

@@ -75,6 +75,7 @@ impl Assembled {
             visibility: presence.visibility,
             session_ttl_ms: presence.session_ttl_ms,
             grace_ms: presence.grace_ms,
+            history_age_ms: limits.history_age_s.saturating_mul(1_000),
         };
         let at_most = ConnectionLimits { node: limits.connections, user: limits.connections_per_user };
         let count = u16::try_from(groups.len()).unwrap_or(u16::MAX);

@@ -83,7 +83,12 @@ async fn a_status_expires_at_its_time_although_the_process_stood_still_and_no_se
     let options = Options { partitions: 1, ..Options::new(folder.path().join("data"), NodeName::new("n1").unwrap()) };
     let cluster = Cluster::start(options, Arc::new(Fanout::default())).await.unwrap();
     let hands = Arc::new(Hands::default());
-    let rules = HomeRules { visibility: Visibility::Everyone, session_ttl_ms: PAUSE_MS / 2, grace_ms: 1_000 };
+    let rules = HomeRules {
+        visibility: Visibility::Everyone,
+        session_ttl_ms: PAUSE_MS / 2,
+        grace_ms: 1_000,
+        history_age_ms: u64::MAX,
+    };
     let group = cluster.partition(PartitionId(0)).clone();
     let nobody = Arc::new(Nobody(Holder { node: NodeName::new("n1").unwrap(), generation: 1 }));
     let home = HomePartition::new(group, rules, hands.clone(), nobody);

@@ -41,6 +41,8 @@ pub struct HomeRules {
     pub session_ttl_ms: u64,
     /// How long a WebSocket's session survives its connection, ms.
     pub grace_ms: u64,
+    /// How long history entries are kept, ms.
+    pub history_age_ms: u64,
 }
 
 /// The nodes that hold sockets, as a home sees them.

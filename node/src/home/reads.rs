@@ -62,6 +62,12 @@ impl HomePartition {
                     .read(|view| if self.allows(view, &viewer, &user)? { view.profile(&user) } else { Ok(None) })??;
                 Ok(HomeReply::Profile(profile))
             }
+            HomeRequest::History { user, from, to, before, limit } => {
+                // What is too old is not shown, dropped from the disk already or not.
+                let from = from.max(self.clock.unix_ms().saturating_sub(self.rules.history_age_ms));
+                let read = |view: &View<'_>| view.history(&user, from, to, before, limit as usize);
+                Ok(HomeReply::History(self.group.read(read)??))
+            }
             other => Ok(self.group.read(|view| own(view, other, stale))??),
         }
     }
@@ -168,9 +174,6 @@ fn own(view: &View<'_>, request: HomeRequest, stale: bool) -> Result<HomeReply, 
         }
         HomeRequest::List { user, list, after, limit } => {
             HomeReply::List(view.list(&user, list, after.as_ref(), limit as usize)?)
-        }
-        HomeRequest::History { user, from, to, before, limit } => {
-            HomeReply::History(view.history(&user, from, to, before, limit as usize)?)
         }
         _ => HomeReply::Done,
     })
