@@ -48,6 +48,9 @@ pub use peers::{
 pub use proposer::ProposeError;
 pub use raft::link::{Ask, Told};
 pub use role::Role;
-pub use state::{read_error::ReadError, view::View};
+pub use state::{
+    read_error::ReadError,
+    view::{Expired, View},
+};
 pub use store::disk;
 pub use store::{opening::StartError, writer::OnFatal};

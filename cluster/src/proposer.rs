@@ -137,11 +137,20 @@ async fn propose_all(group: Group, terms: Terms, mut queue: mpsc::UnboundedRecei
 async fn submit(group: &Group, terms: &Terms, gathered: Vec<Pending>, slot: OwnedSemaphorePermit) {
     let mut commands = Vec::with_capacity(gathered.len());
     let mut answers = Vec::with_capacity(gathered.len());
+    let rules = terms.rules();
     for Pending { command, answer, _admitted, .. } in gathered {
+        if command.intent.since_rules() > rules {
+            // Some member could not even read it. Who proposed it tries again, when all may have been renewed.
+            let _ = answer.send(Err(ProposeError::Busy));
+            continue;
+        }
         commands.push(command);
         answers.push((answer, _admitted));
     }
-    let entry = Entry { rules: terms.rules(), policy: terms.policy, commands };
+    if commands.is_empty() {
+        return;
+    }
+    let entry = Entry { rules, policy: terms.policy.under(rules), commands };
     let (responder, written) = ProgressResponder::complete_only();
     let sent = group.client_write_ff(Proposal::Presence(Arc::new(entry)), Some(responder)).await;
     tokio::spawn(async move {

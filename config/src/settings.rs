@@ -262,7 +262,7 @@ section! {
         history_entries: u32 = limits::HISTORY_MAX_ENTRIES, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "what one flapping user may hold on disk";
         /// How long history entries are kept, s.
-        history_age_s: u64 = 2_592_000, Bound::Integer { min: 1, max: 315_360_000, unit: "s" },
+        history_age_s: u64 = limits::HISTORY_AGE_S, Bound::Integer { min: 1, max: 315_360_000, unit: "s" },
             "thirty days answer what happened lately; who was where for longer is nobody's business unless decided so";
         /// Writes in flight a partition; more are answered 503.
         writes_in_flight: u32 = 4_096, Bound::Integer { min: 1, max: 1_000_000, unit: "" },

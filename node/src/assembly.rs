@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     doors::{self, Doors},
     home::{
+        expiring,
         fanout::Fanout,
         group::Group,
         partition::{HomePartition, HomeRules},
@@ -104,6 +105,7 @@ impl Assembled {
             tokio::spawn(doors::watch_isolation(node.clone(), peers.clone())),
             tokio::spawn(doors::watch_drain(node.clone(), peers)),
             tokio::spawn(tell_heard(node.clone())),
+            tokio::spawn(expiring::drop_expired(node.homes.partitions().to_vec())),
         ];
         Ok(Self { node, ties, nodes, actors, tasks: Mutex::new(tasks) })
     }

@@ -19,6 +19,13 @@ pub const SUBJECTS_PER_REQUEST: usize = 500;
 pub const FOLLOWS_MAX: usize = 6_000;
 /// How often what a home did not answer is repeated, ms: an election takes as long.
 pub const END_RETRY_MS: u64 = 1_000;
+/// Users of a partition that are looked at for what has expired, a look: some milliseconds of reading, with applying held back.
+pub const EXPIRED_LOOK_USERS: usize = 64;
+/// Time between such looks, ms: 64 users a second and partition, a million users of 32 partitions in eight minutes.
+pub const EXPIRED_LOOK_MS: u64 = 1_000;
+/// Looks are made from the first user on again after this time at the latest, ms: what has expired is not shown anyway, and answers to
+/// idempotency keys, which live for ten minutes, are not left to lie for long.
+pub const EXPIRED_PASS_MS: u64 = 3_600_000;
 /// When a deadline that could not be acted on comes due again, ms.
 pub const DUE_AGAIN_MS: u64 = 1_000;
 /// Questions in flight to one peer; more are refused as busy. A partition takes as many writes at once.

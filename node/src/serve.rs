@@ -287,6 +287,7 @@ async fn options(settings: &Settings, node: NodeName, http: String) -> Result<Op
             blocks_max: settings.limits.blocks,
             sessions_max: settings.limits.sessions,
             history_max: settings.limits.history_entries,
+            history_age_ms: settings.limits.history_age_s.saturating_mul(1_000),
         },
         writes_in_flight: settings.limits.writes_in_flight as usize,
         cache_bytes: settings.limits.store_cache_bytes,

@@ -6,25 +6,30 @@
 use crate::{
     UnixMs,
     command::{Command, EndCause, Intent, ListChanges, ListKind, Policy},
+    history,
     id::{Device, SessionId, UserId},
     idempotency::{KeyTable, Known},
     ledger::Ledger,
+    limits::{HISTORY_DROP_MAX, HISTORY_DROP_WITH_ENTRY},
     outcome::{Answer, Capacity, HistoryEntry, Outcome, Reason, Refusal, Row},
     public::{self, PublicPresence, Status, TrueStatus},
     record::{ManualStatus, Session, SessionKind, Setting, UserRecord},
 };
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
-/// What is known of a user's lists, as they stand before the command.
+/// What is known of a user's lists and history, as they stand before the command.
 pub trait Relations {
     /// Since when `other` is on the user's `list`.
     fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs>;
+
+    /// When the history entry with this sequence was made, if it is kept.
+    fn history_at(&self, seq: u64) -> Option<UnixMs>;
 }
 
 /// Applies `command`, committed in an entry of `term`, to its user.
 ///
 /// `record` is `None` for a user of whom nothing is stored; `keys` must hold the user's remembered keys when the command
-/// has one. Both, and `ledger`, are changed in place when the outcome says so.
+/// has one, or is to drop them. Both, and `ledger`, are changed in place when the outcome says so.
 pub fn apply(
     ledger: &mut Ledger,
     term: u64,
@@ -63,6 +68,9 @@ pub fn apply(
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
+    if matches!(command.intent, Intent::DropExpired) {
+        outcome.keys_changed = keys.drop_expired(now);
+    }
     if let Some(key) = &command.key {
         // A deletion's own key outlives the user: repeated late, it must spare one who has returned.
         keys.remember(key, now, outcome.answer.clone());
@@ -211,6 +219,11 @@ impl<R: Relations> Step<'_, R> {
                 self.rows.push(Row::Profile(Some(profile.clone())));
                 Ok(Answer::Profile(profile.clone()))
             }
+            Intent::DropExpired => {
+                let kept = self.record.history_first..self.record.history_next;
+                self.keep_from(self.first_kept(kept.start, kept.end, HISTORY_DROP_MAX));
+                Ok(Answer::Done)
+            }
             Intent::DeleteProfile => {
                 if self.record.has_profile {
                     self.record.has_profile = false;
@@ -345,12 +358,24 @@ impl<R: Relations> Step<'_, R> {
         let seq = self.record.history_next;
         self.record.history_next += 1;
         let first = self.record.history_next.saturating_sub(u64::from(self.policy.history_max));
-        if first > self.record.history_first {
-            self.rows.push(Row::HistoryDropped { from: self.record.history_first, first });
-            self.record.history_first = first;
-        }
+        let first = first.max(self.record.history_first);
+        self.keep_from(self.first_kept(first, seq, HISTORY_DROP_WITH_ENTRY));
         // `settle` fills the version in, once it is known whether the presence changed.
         self.rows.push(Row::History(HistoryEntry { seq, version: 0, at: self.now, status, text, reason }));
+    }
+
+    /// The first history entry from `from` on that is young enough to be kept.
+    fn first_kept(&self, from: u64, end: u64, at_most: u64) -> u64 {
+        history::first_kept(self.relations, self.policy, self.now, (from, end), at_most)
+    }
+
+    /// Drops the history entries before `first`.
+    fn keep_from(&mut self, first: u64) {
+        let from = self.record.history_first;
+        if first > from {
+            self.rows.push(Row::HistoryDropped { from, first });
+            self.record.history_first = first;
+        }
     }
 }
 

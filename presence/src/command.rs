@@ -4,17 +4,22 @@
 //! to [`ENTRY_MAX_COMMANDS`](crate::limits::ENTRY_MAX_COMMANDS) commands and the capacities they are judged by.
 
 use crate::{
-    UnixMs,
+    RULES_WITH_HISTORY_AGE, UnixMs,
     id::{Device, SessionId, UserId},
     idempotency::RequestKey,
     limits,
     record::{Activity, ConnectionAt, ManualStatus, Meta, Privacy, Profile, SessionKind},
 };
 use alloc::{boxed::Box, vec::Vec};
-use bincode::{Decode, Encode};
+use bincode::{
+    Decode, Encode,
+    de::Decoder,
+    enc::Encoder,
+    error::{DecodeError, EncodeError},
+};
 
 /// Capacities that an operator may set; they travel in the entry so that every replica uses the same ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Most contacts of a user.
     pub contacts_max: u32,
@@ -24,6 +29,21 @@ pub struct Policy {
     pub sessions_max: u32,
     /// Most history entries kept of a user.
     pub history_max: u32,
+    /// How long history entries are kept, ms; [`HISTORY_AGE_NEVER`] for ever. Known since
+    /// [`RULES_WITH_HISTORY_AGE`](crate::RULES_WITH_HISTORY_AGE).
+    pub history_age_ms: u64,
+}
+
+/// The [`history_age_ms`](Policy::history_age_ms) at which nothing is dropped for its age.
+pub const HISTORY_AGE_NEVER: u64 = u64::MAX;
+
+impl Policy {
+    /// What of it entries under `rules` carry. Whoever applies one must not go by more, or replicas would differ.
+    #[must_use]
+    pub fn under(self, rules: u16) -> Self {
+        let history_age_ms = if rules < RULES_WITH_HISTORY_AGE { HISTORY_AGE_NEVER } else { self.history_age_ms };
+        Self { history_age_ms, ..self }
+    }
 }
 
 impl Default for Policy {
@@ -33,12 +53,13 @@ impl Default for Policy {
             blocks_max: limits::BLOCKS_MAX,
             sessions_max: limits::SESSIONS_MAX,
             history_max: limits::HISTORY_MAX_ENTRIES,
+            history_age_ms: limits::HISTORY_AGE_S * 1_000,
         }
     }
 }
 
-/// What one Raft entry holds.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// What one Raft entry holds. Its bytes depend on its rules: what newer ones added is not there under older ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The rules' version it was proposed under ([`RULES_VERSION`](crate::RULES_VERSION)).
     pub rules: u16,
@@ -47,6 +68,28 @@ pub struct Entry {
     /// Applied one after the other, in this order.
     pub commands: Vec<Command>,
 }
+
+impl Encode for Entry {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let Policy { contacts_max, blocks_max, sessions_max, history_max, history_age_ms } = self.policy;
+        (self.rules, contacts_max, blocks_max, sessions_max, history_max).encode(encoder)?;
+        if self.rules >= RULES_WITH_HISTORY_AGE {
+            history_age_ms.encode(encoder)?;
+        }
+        self.commands.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Entry {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let (rules, contacts_max, blocks_max, sessions_max, history_max) = Decode::decode(decoder)?;
+        let history_age_ms = if rules < RULES_WITH_HISTORY_AGE { HISTORY_AGE_NEVER } else { Decode::decode(decoder)? };
+        let policy = Policy { contacts_max, blocks_max, sessions_max, history_max, history_age_ms };
+        Ok(Self { rules, policy, commands: Decode::decode(decoder)? })
+    }
+}
+
+bincode::impl_borrow_decode!(Entry);
 
 /// One wish concerning one user.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -174,4 +217,18 @@ pub enum Intent {
         /// Last evidence of life.
         heard_at: UnixMs,
     },
+    /// Drops history entries that are too old, up to [`HISTORY_DROP_MAX`](limits::HISTORY_DROP_MAX), and answers that were
+    /// remembered long enough: also the last one of a user who was deleted.
+    DropExpired,
+}
+
+impl Intent {
+    /// The first rules that know it: an older program cannot even read it.
+    #[must_use]
+    pub fn since_rules(&self) -> u16 {
+        match self {
+            Self::DropExpired => RULES_WITH_HISTORY_AGE,
+            _ => 1,
+        }
+    }
 }

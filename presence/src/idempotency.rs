@@ -58,6 +58,19 @@ impl KeyTable {
         }
     }
 
+    /// Whether an answer was remembered long enough at `now`.
+    #[must_use]
+    pub fn has_expired(&self, now: UnixMs) -> bool {
+        self.0.iter().any(|r| now >= r.at.saturating_add(KEY_LIFETIME_MS))
+    }
+
+    /// Forgets what was remembered long enough; says whether there was any.
+    pub fn drop_expired(&mut self, now: UnixMs) -> bool {
+        let before = self.0.len();
+        self.0.retain(|r| now < r.at.saturating_add(KEY_LIFETIME_MS));
+        self.0.len() != before
+    }
+
     /// Remembers the answer, and forgets what is too old or too many.
     pub fn remember(&mut self, key: &RequestKey, now: UnixMs, answer: Result<Answer, Refusal>) {
         self.0.retain(|r| r.key != key.key && now < r.at.saturating_add(KEY_LIFETIME_MS));

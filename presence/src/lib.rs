@@ -12,6 +12,7 @@ pub mod apply;
 pub mod codec;
 pub mod command;
 pub mod deadline;
+mod history;
 pub mod id;
 pub mod idempotency;
 pub mod ledger;
@@ -46,4 +47,9 @@ pub type UnixMs = u64;
 
 /// The version of these rules; an entry carries the version it was proposed under, so that old and new nodes agree on what
 /// an entry means. Raised whenever [`apply`](apply::apply) would compute anything differently.
-pub const RULES_VERSION: u16 = 1;
+///
+/// 1: the first. 2: history has an age, and [`Intent::DropExpired`] drops what is older.
+pub const RULES_VERSION: u16 = 2;
+
+/// The first rules under which history has an age.
+pub const RULES_WITH_HISTORY_AGE: u16 = 2;

@@ -41,6 +41,12 @@ pub const BLOCKS_MAX: u32 = 5_000;
 pub const SESSIONS_MAX: u32 = 32;
 /// History entries kept a user by default: bounds what one flapping user may hold on disk.
 pub const HISTORY_MAX_ENTRIES: u32 = 1_000;
+/// How long history entries are kept by default, seconds: thirty days.
+pub const HISTORY_AGE_S: u64 = 2_592_000;
+/// History entries that one [`DropExpired`](crate::Intent::DropExpired) drops at most: a millisecond of removing rows.
+pub const HISTORY_DROP_MAX: u64 = 256;
+/// Expired history entries dropped with each new one at most: more than come, and nobody's write waits for it.
+pub const HISTORY_DROP_WITH_ENTRY: u64 = 4;
 /// How long an idempotency key is remembered. Contract, section 1.
 pub const KEY_LIFETIME_MS: u64 = 600_000;
 /// How many idempotency keys a user has at once. Contract, section 1.

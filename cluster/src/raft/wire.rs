@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(encode_entry(&members), [0, 0, 2, 0, 1, 1, 7, 1, 7, 2, b'n', b'1']);
         let command =
             Command { user: UserId::new("al").unwrap(), term: 2, at: 5, key: None, intent: Intent::ClearStatus };
-        let entry = Entry { rules: 1, policy: Policy::default(), commands: vec![command] };
+        let entry = Entry { rules: 1, policy: Policy::default().under(1), commands: vec![command] };
         let normal = RaftEntry::new(log_id(2, 1), EntryPayload::Normal(Proposal::Presence(Arc::new(entry))));
         assert_eq!(encode_entry(&normal)[..3], [2, 1, 1]);
         let drain = PlacementCommand::Drain { name: NodeName::new("n1").unwrap() };

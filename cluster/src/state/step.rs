@@ -6,8 +6,8 @@
 use super::{cell::State, pieces::Pieces, read_error::ReadError};
 use crate::store::key::{self, Cell};
 use rollcall_presence::{
-    Command, Entry, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal, Relations, Row, UnixMs,
-    UserId, UserRecord, apply,
+    Command, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal,
+    Relations, Row, UnixMs, UserId, UserRecord, apply,
 };
 use std::{cell::RefCell, io, sync::Arc};
 
@@ -21,7 +21,7 @@ pub(crate) fn apply_entry(state: &mut State, term: u64, entry: &Entry) -> io::Re
         let outcome = if entry.rules > RULES_VERSION {
             unknown_rules(&state.ledger, command, entry.rules)
         } else {
-            apply_command(state, term, &entry.policy, command)?
+            apply_command(state, term, &entry.policy.under(entry.rules), command)?
         };
         outcomes.push(Arc::new(outcome));
     }
@@ -32,7 +32,7 @@ fn unknown_rules(ledger: &Ledger, command: &Command, rules: u16) -> Outcome {
     Outcome::unchanged(ledger, command, Err(Refusal::UnknownRules(rules)))
 }
 
-/// The user's lists, read where the rules ask; they cannot be told of a failure, so that it is kept for after.
+/// The user's lists and history, read where the rules ask; they cannot be told of a failure, so that it is kept for after.
 struct Lists<'a> {
     state: &'a State,
     user: &'a UserId,
@@ -47,6 +47,16 @@ impl Relations for Lists<'_> {
             None
         })
     }
+
+    fn history_at(&self, seq: u64) -> Option<UnixMs> {
+        let found = self.state.rows.get::<HistoryEntry>(&key::history(self.user, seq));
+        found
+            .unwrap_or_else(|error| {
+                self.failure.borrow_mut().get_or_insert(error);
+                None
+            })
+            .map(|entry| entry.at)
+    }
 }
 
 fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Command) -> Result<Outcome, ReadError> {
@@ -54,9 +64,9 @@ fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Comman
     let record_key = key::cell(user, Cell::Record);
     let keys_key = key::cell(user, Cell::Keys);
     let (before, record_pieces) = state.rows.load_long::<UserRecord>(&record_key)?;
-    let (keys, keys_pieces) = match &command.key {
-        Some(_) => state.rows.load_long::<KeyTable>(&keys_key)?,
-        None => (None, Pieces::default()),
+    let (keys, keys_pieces) = match command.key.is_some() || command.intent == Intent::DropExpired {
+        true => state.rows.load_long::<KeyTable>(&keys_key)?,
+        false => (None, Pieces::default()),
     };
     let mut keys = keys.unwrap_or_default();
     let mut ledger = state.ledger;
@@ -74,7 +84,7 @@ fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Comman
         state.rows.store_long(&record_key, &record_pieces, record.as_ref());
     }
     if outcome.keys_changed {
-        state.rows.store_long(&keys_key, &keys_pieces, Some(&keys));
+        state.rows.store_long(&keys_key, &keys_pieces, (!keys.is_empty()).then_some(&keys));
     }
     for row in &outcome.rows {
         store_row(state, user, row)?;

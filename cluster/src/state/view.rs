@@ -2,7 +2,18 @@
 
 use super::{cell::State, read_error::ReadError};
 use crate::store::key::{self, Cell};
-use rollcall_presence::{HistoryEntry, Ledger, ListKind, Profile, UnixMs, UserId, UserRecord};
+use rollcall_presence::{HistoryEntry, KeyTable, Ledger, ListKind, Profile, UnixMs, UserId, UserRecord};
+
+/// What a look for expired rows found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Users of whom something has expired.
+    pub users: Vec<UserId>,
+    /// The last user that was looked at.
+    pub last: Option<UserId>,
+    /// Whether there is none after that.
+    pub is_end: bool,
+}
 
 /// One consistent view: nothing is applied while it is held, so hold it briefly.
 pub struct View<'a> {
@@ -86,6 +97,43 @@ impl<'a> View<'a> {
             }
         }
         Ok(entries)
+    }
+
+    /// Looks at up to `limit` users after `after`, in byte order, for what [`DropExpired`](rollcall_presence::Intent::DropExpired)
+    /// would drop at `now`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn expired(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        now: UnixMs,
+        history_age_ms: u64,
+    ) -> Result<Expired, ReadError> {
+        let rows = &self.state.rows;
+        let end = key::after(&key::users());
+        let mut found = Expired { users: Vec::new(), last: after.cloned(), is_end: true };
+        for _ in 0..limit {
+            let from = found.last.as_ref().map_or_else(key::users, |user| key::after(&key::user(user)));
+            let Some(row) = rows.scan(&from, &end).next().transpose()? else { return Ok(found) };
+            let user = user_in(key::user_of(&row.0).unwrap_or_default())?;
+            let history = key::cell(&user, Cell::History);
+            let oldest = rows.scan(&history, &key::after(&history)).next().transpose()?;
+            let oldest = oldest.map(|row| rows.decode::<HistoryEntry>(&row.1)).transpose()?;
+            // The record comes first. Who has none was deleted under a key; who has one uses keys again, or ages.
+            let keys: Option<KeyTable> = match row.0.starts_with(&key::cell(&user, Cell::Record)) {
+                true => None,
+                false => rows.get_long(&key::cell(&user, Cell::Keys))?,
+            };
+            if oldest.is_some_and(|entry| entry.at.saturating_add(history_age_ms) <= now)
+                || keys.is_some_and(|keys| keys.has_expired(now))
+            {
+                found.users.push(user.clone());
+            }
+            found.last = Some(user);
+        }
+        Ok(Expired { is_end: false, ..found })
     }
 
     /// The user's profile, if there is one.

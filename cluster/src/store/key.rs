@@ -119,6 +119,19 @@ pub(crate) fn placement() -> Vec<u8> {
     vec![a, b, FAMILY_PLACEMENT]
 }
 
+/// What every row of any user begins with, within a partition's state.
+#[must_use]
+pub(crate) fn users() -> Vec<u8> {
+    let [a, b] = APP_MAIN.to_be_bytes();
+    vec![a, b, FAMILY_USER]
+}
+
+/// The user in the key of one of its rows, as bytes.
+#[must_use]
+pub(crate) fn user_of(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(users().as_slice())?.split(|byte| *byte == 0).next()
+}
+
 /// What every row of `user` begins with, within a partition's state.
 #[must_use]
 pub(crate) fn user(user: &UserId) -> Vec<u8> {

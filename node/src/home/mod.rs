@@ -4,6 +4,7 @@
 mod announcements;
 mod committed;
 pub mod connections;
+pub mod expiring;
 pub mod fanout;
 pub mod group;
 mod last_heard;

@@ -64,7 +64,8 @@ impl HomePartition {
             }
             HomeRequest::History { user, from, to, before, limit } => {
                 // What is too old is not shown, dropped from the disk already or not.
-                let from = from.max(self.clock.unix_ms().saturating_sub(self.rules.history_age_ms));
+                let too_old_before = self.clock.unix_ms().saturating_add(1).saturating_sub(self.rules.history_age_ms);
+                let from = from.max(too_old_before);
                 let read = |view: &View<'_>| view.history(&user, from, to, before, limit as usize);
                 Ok(HomeReply::History(self.group.read(read)??))
             }

@@ -183,6 +183,7 @@ pub(crate) fn living() -> impl Strategy<Value = Wish> {
         5 => end(),
         6 => put_status(any_status()).prop_map(Wish::Plain),
         1 => Just(Wish::Plain(Intent::ClearStatus)),
+        1 => Just(Wish::Plain(Intent::DropExpired)),
         2 => any::<bool>().prop_map(|due| Wish::Expire { due }),
         4 => change_list().prop_map(Wish::Plain),
         2 => put_privacy().prop_map(Wish::Plain),

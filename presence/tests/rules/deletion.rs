@@ -5,7 +5,23 @@ use crate::{
     world::{Stored, World},
 };
 use proptest::prelude::*;
-use rollcall_presence::{Answer, Intent, PublicPresence};
+use rollcall_presence::{Answer, Intent, PublicPresence, limits::KEY_LIFETIME_MS};
+
+#[test]
+fn the_key_of_a_deletion_goes_once_it_has_expired() {
+    let mut world = World::new();
+    let wish = |intent| Wish::Plain(intent);
+    world.act(&Deed { user: 0, after_ms: 1, key: None, wish: wish(Intent::ClearStatus) });
+    world.act(&Deed { user: 0, after_ms: 1, key: Some((1, 1)), wish: wish(Intent::DeleteUser) });
+    assert!(!world.users[0].keys.is_empty());
+    let tidied = |world: &mut World, after_ms: i64| {
+        world.act(&Deed { user: 0, after_ms, key: None, wish: wish(Intent::DropExpired) });
+        world.users[0] == Stored::default()
+    };
+    let lifetime_ms = i64::try_from(KEY_LIFETIME_MS).unwrap();
+    assert!(!tidied(&mut world, lifetime_ms - 1), "it must be answered as before until then");
+    assert!(tidied(&mut world, 1));
+}
 
 proptest! {
     #[test]

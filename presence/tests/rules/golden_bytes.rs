@@ -6,7 +6,7 @@ use crate::deed::{connection, device, key, meta, session, user};
 use rollcall_presence::{
     Activity, Answer, Audience, Command, EndCause, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListChanges,
     ListKind, ManualStatus, Meta, Policy, Privacy, Profile, PublicPresence, Reason, Refusal, Session, SessionKind,
-    Setting, Status, TrueStatus, UserRecord, codec, outcome::Capacity, record::Shown,
+    Setting, Status, TrueStatus, UserRecord, codec, command::HISTORY_AGE_NEVER, outcome::Capacity, record::Shown,
 };
 use std::fmt::{Debug, Write as _};
 
@@ -62,13 +62,33 @@ fn a_presence() -> PublicPresence {
 }
 
 fn entry(intent: Intent) -> Entry {
-    let policy = Policy { contacts_max: 1, blocks_max: 2, sessions_max: 3, history_max: 4 };
+    let policy =
+        Policy { contacts_max: 1, blocks_max: 2, sessions_max: 3, history_max: 4, history_age_ms: HISTORY_AGE_NEVER };
     let command = Command { user: user(1), term: 6, at: 7, key: None, intent };
     Entry { rules: 1, policy, commands: vec![command] }
 }
 
 fn a_profile() -> Profile {
     Profile { name: Some("Alice A.".into()), meta: meta(r#"{"b":2}"#) }
+}
+
+#[test]
+fn an_entry_under_the_second_rules_carries_the_age_of_history() {
+    let mut second = entry(Intent::DropExpired);
+    (second.rules, second.policy.history_age_ms) = (2, 300);
+    golden(&second, "0201020304 fb2c01 0103626f620607000d");
+    second.policy.history_age_ms = HISTORY_AGE_NEVER;
+    golden(&second, "0201020304 fdffffffffffffffff 0103626f620607000d");
+}
+
+#[test]
+fn an_age_is_not_carried_nor_counted_under_the_first_rules() {
+    let first = entry(Intent::ClearStatus);
+    let mut aged = first.clone();
+    aged.policy.history_age_ms = 300;
+    assert_eq!(codec::encode(&aged), codec::encode(&first));
+    assert_eq!(aged.policy.under(1), first.policy);
+    assert_eq!(aged.policy.under(2), aged.policy);
 }
 
 #[test]

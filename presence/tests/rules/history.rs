@@ -1,7 +1,7 @@
 //! History has exactly one entry for each change of the setting or of the sessions' aggregate.
 
 use crate::{
-    deed::any_history,
+    deed::{Deed, Wish, any_history},
     world::{Done, POLICY, World},
 };
 use proptest::prelude::*;
@@ -87,6 +87,41 @@ proptest! {
             prop_assert_eq!(kept, Vec::from_iter(record.history_first..record.history_next));
             let most = u64::from(POLICY.history_max);
             prop_assert_eq!(record.history_first, record.history_next.saturating_sub(most));
+        }
+    }
+
+    #[test]
+    fn expired_entries_go_with_new_ones_and_when_asked_and_no_others(history in any_history(), age_ms in 1u64..400_000) {
+        let mut world = World::new();
+        world.policy.history_age_ms = age_ms;
+        for deed in &history {
+            for wish in [None, Some(Wish::Plain(Intent::DropExpired))] {
+                let asked = wish.is_some();
+                let done = match wish {
+                    Some(wish) => world.act(&Deed { user: deed.user, after_ms: 0, key: None, wish }),
+                    None => world.act(deed),
+                };
+                if done.outcome.deleted {
+                    continue;
+                }
+                let (kept, was) = (&done.after.history, &done.before.history);
+                let is_expired = |entry: &HistoryEntry| entry.at.saturating_add(age_ms) <= done.outcome.at;
+                let by_count = done.after.known().history_next.saturating_sub(u64::from(POLICY.history_max));
+                for (seq, entry) in was.iter().filter(|(seq, _)| !kept.contains_key(seq)) {
+                    prop_assert!(is_expired(entry) || *seq < by_count, "{:?} was dropped", entry);
+                }
+                let added = kept.keys().any(|seq| !was.contains_key(seq));
+                if asked || (added && was.len() <= 4) {
+                    prop_assert!(!kept.values().any(is_expired), "{:?} is left", kept);
+                }
+                if asked {
+                    prop_assert_eq!(done.shown_before(), done.shown_after());
+                    prop_assert_eq!(done.outcome.presence, None);
+                }
+                let record = done.after.known();
+                let seqs: Vec<u64> = kept.keys().copied().collect();
+                prop_assert_eq!(seqs, Vec::from_iter(record.history_first..record.history_next));
+            }
         }
     }
 }

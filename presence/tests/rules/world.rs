@@ -3,12 +3,13 @@
 use crate::deed::{Attachment, Deed, USERS, Wish, key, user};
 use rollcall_presence::{
     Command, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, Profile, PublicPresence, Relations,
-    Row, UnixMs, UserId, UserRecord, apply,
+    Row, UnixMs, UserId, UserRecord, apply, command::HISTORY_AGE_NEVER,
 };
 use std::collections::BTreeMap;
 
 /// Capacities small enough to be met.
-pub(crate) const POLICY: Policy = Policy { contacts_max: 4, blocks_max: 3, sessions_max: 3, history_max: 5 };
+pub(crate) const POLICY: Policy =
+    Policy { contacts_max: 4, blocks_max: 3, sessions_max: 3, history_max: 5, history_age_ms: HISTORY_AGE_NEVER };
 
 /// The term that every command of a history carries.
 pub(crate) const TERM: u64 = 7;
@@ -35,11 +36,15 @@ impl Stored {
     }
 }
 
-struct Lists<'a>(&'a BTreeMap<(ListKind, UserId), UnixMs>);
+struct Lists<'a>(&'a Stored);
 
 impl Relations for Lists<'_> {
     fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs> {
-        self.0.get(&(list, other.clone())).copied()
+        self.0.lists.get(&(list, other.clone())).copied()
+    }
+
+    fn history_at(&self, seq: u64) -> Option<UnixMs> {
+        self.0.history.get(&seq).map(|entry| entry.at)
     }
 }
 
@@ -50,6 +55,7 @@ pub(crate) struct World {
     pub(crate) users: Vec<Stored>,
     /// The home's clock: it may fall.
     pub(crate) clock: UnixMs,
+    pub(crate) policy: Policy,
 }
 
 /// What one deed did.
@@ -76,7 +82,12 @@ impl Done {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { ledger: Ledger::default(), users: vec![Stored::default(); USERS.len()], clock: 1_000_000 }
+        Self {
+            ledger: Ledger::default(),
+            users: vec![Stored::default(); USERS.len()],
+            clock: 1_000_000,
+            policy: POLICY,
+        }
     }
 
     /// The command that `deed` stands for, as things are.
@@ -122,11 +133,12 @@ impl World {
         let stored = &mut self.users[user];
         let before = stored.clone();
         // As the contract of `apply` has it: keys are read only for a command with a key.
-        let mut keys = if command.key.is_some() { stored.keys.clone() } else { KeyTable::default() };
+        let reads_keys = command.key.is_some() || command.intent == Intent::DropExpired;
+        let mut keys = if reads_keys { stored.keys.clone() } else { KeyTable::default() };
         let given = keys.clone();
         let mut record = stored.record.clone();
-        let lists = Lists(&before.lists);
-        let outcome = apply(&mut self.ledger, term, &POLICY, &mut record, &mut keys, &lists, &command);
+        let lists = Lists(&before);
+        let outcome = apply(&mut self.ledger, term, &self.policy, &mut record, &mut keys, &lists, &command);
         if outcome.deleted {
             *stored = Stored::default();
         }

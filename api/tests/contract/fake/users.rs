@@ -24,6 +24,10 @@ impl Relations for Lists {
     fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs> {
         self.0.get(&(list, other.clone())).copied()
     }
+
+    fn history_at(&self, _: u64) -> Option<UnixMs> {
+        None // nothing lives long enough here to be dropped for its age
+    }
 }
 
 /// What a write did, as far as connections care.
