@@ -17,6 +17,7 @@ pub mod keys;
 mod lists;
 mod members;
 mod meta;
+mod page_headers;
 mod privacy;
 mod problem;
 mod profile;
