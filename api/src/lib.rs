@@ -13,6 +13,7 @@ mod envelope;
 mod events;
 mod health;
 mod idempotency;
+mod key_changes;
 pub mod keys;
 mod lists;
 mod members;
