@@ -17,12 +17,14 @@ use http::{HeaderValue, StatusCode, header};
 use std::panic::AssertUnwindSafe;
 use tower::ServiceExt;
 
-/// Answers a request.
-pub(crate) async fn answer(api: &Api, router: Router, request: Request<Body>) -> Response {
+/// Answers a request, or refuses it as was found before it had a route.
+pub(crate) async fn answer(api: &Api, router: Router, request: Request<Body>, refused: Option<Problem>) -> Response {
     let id = request_id::of(request.headers());
     let origin = request.headers().get(header::ORIGIN).cloned();
     let versioned = request.uri().path().starts_with("/v1/");
-    let mut response = if versioned && api.cors().is_preflight(request.method(), request.headers()) {
+    let mut response = if let Some(problem) = refused {
+        problem.into_response()
+    } else if versioned && api.cors().is_preflight(request.method(), request.headers()) {
         let mut permitted = StatusCode::NO_CONTENT.into_response();
         Cors::permit(permitted.headers_mut());
         permitted

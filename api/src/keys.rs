@@ -13,7 +13,12 @@ use jsonwebtoken::{DecodingKey, Validation};
 use parking_lot::RwLock;
 use rollcall_config::{Algorithm, Auth, Scope};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Shortest HMAC secret, bytes: as long as the hash. Contract, section 2.
 pub const HMAC_MIN_BYTES: usize = 32;
@@ -185,14 +190,14 @@ fn hmac(kid: &str, content: &[u8]) -> Result<DecodingKey, KeysError> {
     Ok(DecodingKey::from_secret(secret))
 }
 
-fn decoding(kid: &str, algorithm: Algorithm, file: &PathBuf, content: &[u8]) -> Result<DecodingKey, KeysError> {
+fn decoding(kid: &str, algorithm: Algorithm, file: &Path, content: &[u8]) -> Result<DecodingKey, KeysError> {
     let key = match algorithm {
         Algorithm::HS256 => return hmac(kid, content),
         Algorithm::ES256 => DecodingKey::from_ec_pem(content),
         Algorithm::EdDSA => DecodingKey::from_ed_pem(content),
         Algorithm::RS256 => DecodingKey::from_rsa_pem(content),
     };
-    let not_a_key = |why: String| KeysError::NotAKey { kid: kid.to_owned(), file: file.clone(), algorithm, why };
+    let not_a_key = |why: String| KeysError::NotAKey { kid: kid.to_owned(), file: file.to_owned(), algorithm, why };
     let key = key.map_err(|e| not_a_key(e.to_string()))?;
     // A key that parses but cannot verify (a private one, another curve) would refuse every token later.
     token::proves(algorithm, &key).map_err(|e| not_a_key(e.to_string()))?;

@@ -5,12 +5,15 @@
 
 mod api;
 mod auth;
+mod certificates;
 mod cluster;
 mod connect;
 mod cors;
 mod cursor;
 mod envelope;
 mod events;
+mod gate;
+mod head;
 mod health;
 mod idempotency;
 mod key_changes;
@@ -34,8 +37,10 @@ mod status;
 mod token;
 mod verified;
 pub mod wire;
+mod wire_stream;
 
 pub use api::{Api, ApiOptions, Connections};
+pub use certificates::{CertificateFiles, Certificates, CertificatesError};
 pub use keys::Keys;
 pub use server::{bind, serve, serve_ops};
 pub use token::{MintError, mint};
