@@ -1,6 +1,8 @@
 //! What every request of a node shares.
 
-use crate::{cors::Cors, events::Streams, keys::Keys, rates::Rates, service::PresenceService};
+use crate::{
+    certificates::Certificates, cors::Cors, events::Streams, keys::Keys, rates::Rates, service::PresenceService,
+};
 use rollcall_config::{Http, Limits, Presence};
 use rollcall_presence::UnixMs;
 use std::{
@@ -26,6 +28,8 @@ pub struct ApiOptions {
     pub service: Arc<dyn PresenceService>,
     /// Whom to believe.
     pub keys: Arc<Keys>,
+    /// What clients are shown; without it they are spoken to as they come, without TLS.
+    pub certificates: Option<Arc<Certificates>>,
     /// Counts the open WebSockets and event streams; the node reads it for its status.
     pub connections: Connections,
 }

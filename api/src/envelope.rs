@@ -25,13 +25,21 @@ const HELD_BACK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(crate) struct RefusedInFrame;
 
-/// Answers a request that came from `peer`.
-pub(crate) async fn answer(api: &Api, router: Router, request: Request<Body>, peer: IpAddr) -> Response {
+/// Answers a request that came from `peer`, or refuses it as was found before it had a route.
+pub(crate) async fn answer(
+    api: &Api,
+    router: Router,
+    request: Request<Body>,
+    peer: IpAddr,
+    refused: Option<Problem>,
+) -> Response {
     let id = request_id::of(request.headers());
     let origin = request.headers().get(header::ORIGIN).cloned();
     let versioned = request.uri().path().starts_with("/v1/");
     let address = client_address::of(peer, request.headers(), api.trusted_proxies());
-    let mut response = if versioned && api.cors().is_preflight(request.method(), request.headers()) {
+    let mut response = if let Some(problem) = refused {
+        problem.into_response()
+    } else if versioned && api.cors().is_preflight(request.method(), request.headers()) {
         let mut permitted = StatusCode::NO_CONTENT.into_response();
         Cors::permit(permitted.headers_mut());
         permitted

@@ -6,6 +6,7 @@
 mod api;
 mod auth;
 mod client_address;
+mod certificates;
 mod cluster;
 mod connect;
 mod cors;
@@ -15,12 +16,16 @@ mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod heads;
+mod gate;
+mod head;
 mod health;
 mod idempotency;
+mod key_changes;
 pub mod keys;
 mod lists;
 mod members;
 mod meta;
+mod page_headers;
 mod privacy;
 mod problem;
 mod profile;
@@ -37,8 +42,10 @@ mod status;
 mod token;
 mod verified;
 pub mod wire;
+mod wire_stream;
 
 pub use api::{Api, ApiOptions, Connections};
+pub use certificates::{CertificateFiles, Certificates, CertificatesError};
 pub use keys::Keys;
 pub use server::{bind, serve, serve_ops};
 pub use token::{MintError, mint};

@@ -81,7 +81,8 @@ impl Conversation {
     ) -> Self {
         let presence = &api.options().presence;
         let (ping, flush) = (presence.ping_interval_ms, presence.flush_ms);
-        let pace = Pace::new(Duration::from_millis(ping), Duration::from_millis(flush), identity.until);
+        let keys = api.options().keys.hear();
+        let pace = Pace::new(Duration::from_millis(ping), Duration::from_millis(flush), identity.until, keys);
         Self {
             socket,
             connection: Some(connection),
@@ -195,8 +196,11 @@ impl Conversation {
             Due::Nothing => Ok(()),
             Due::Dead => Err(End::Gone),
             Due::Expired => Err(End::Goodbye(GoodbyeReason::TokenExpired, 0)),
-            Due::Ping if !self.api.options().keys.trusts(&self.identity) => {
-                Err(End::Goodbye(GoodbyeReason::TokenExpired, 0))
+            Due::Keys => {
+                if !self.api.options().keys.trusts(&self.identity) {
+                    self.pace.revoked();
+                }
+                Ok(())
             }
             Due::Ping => self.socket.ping().await.map_err(|e| stopped(&e, Frame::default())),
         }

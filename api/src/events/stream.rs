@@ -59,7 +59,7 @@ impl Events {
         let Opening { snapshot, unwatched, known } = opening;
         let mut events = Self {
             connection: Some(connection),
-            pace: Pace::new(COMMENT_EVERY, flush, identity.until),
+            pace: Pace::new(COMMENT_EVERY, flush, identity.until, api.options().keys.hear()),
             told: api.streams().begin(stream, identity.viewer(), known),
             id: EventId { stream, seq: 0 },
             ready: VecDeque::new(),
@@ -126,8 +126,10 @@ impl Events {
         self.pace.heard();
         match self.pace.take() {
             Due::Nothing | Due::Dead => {}
-            Due::Ping if !self.api.options().keys.trusts(&self.identity) => {
-                self.goodbye(GoodbyeReason::TokenExpired, 0);
+            Due::Keys => {
+                if !self.api.options().keys.trusts(&self.identity) {
+                    self.pace.revoked();
+                }
             }
             Due::Ping => self.ready.push_back(Bytes::from_static(b":\n\n")),
             Due::Expired => self.goodbye(GoodbyeReason::TokenExpired, 0),

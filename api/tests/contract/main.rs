@@ -16,6 +16,8 @@ mod hostile;
 mod keys;
 mod lists;
 mod reading;
+mod rotation;
 mod sessions;
 mod setting;
 mod slow;
+mod tls;
