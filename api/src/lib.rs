@@ -5,8 +5,8 @@
 
 mod api;
 mod auth;
-mod client_address;
 mod certificates;
+mod client_address;
 mod cluster;
 mod connect;
 mod cors;
@@ -15,9 +15,9 @@ mod envelope;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod heads;
 mod gate;
 mod head;
+mod heads;
 mod health;
 mod idempotency;
 mod key_changes;
