@@ -1,6 +1,7 @@
 //! What every request of a node shares.
 
-use crate::{cors::Cors, events::Streams, keys::Keys, service::PresenceService};
+use crate::{cors::Cors, document, events::Streams, keys::Keys, metrics::Metrics, service::PresenceService};
+use bytes::Bytes;
 use rollcall_config::{Http, Limits, Presence};
 use rollcall_presence::UnixMs;
 use std::{
@@ -72,6 +73,8 @@ struct Shared {
     options: ApiOptions,
     cors: Cors,
     streams: Streams,
+    metrics: Metrics,
+    document: Bytes,
 }
 
 impl Api {
@@ -79,7 +82,13 @@ impl Api {
     #[must_use]
     pub fn new(options: ApiOptions) -> Self {
         let cors = Cors::new(&options.http.allowed_origins);
-        Self(Arc::new(Shared { options, cors, streams: Streams::default() }))
+        Self(Arc::new(Shared {
+            options,
+            cors,
+            streams: Streams::default(),
+            metrics: Metrics::default(),
+            document: document::json(),
+        }))
     }
 
     /// What the node handed over.
@@ -95,6 +104,16 @@ impl Api {
     /// The event streams, to be taken up again.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The OpenAPI document, in JSON.
+    pub(crate) fn document(&self) -> Bytes {
+        self.0.document.clone()
     }
 
     /// The presence service.

@@ -6,6 +6,7 @@ use crate::{
     doors::Doors,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
+    nodes::AllNodes,
     sockets::{Sockets, Why, outbox::Outbox},
 };
 use futures::future::try_join_all;
@@ -35,6 +36,8 @@ pub struct Node {
     pub homes: Arc<Homes>,
     /// The connections of this node.
     pub sockets: Arc<Sockets>,
+    /// The nodes that its homes tell.
+    pub nodes: Arc<AllNodes>,
     /// Whether connections are taken.
     pub doors: Doors,
 }

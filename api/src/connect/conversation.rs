@@ -4,6 +4,7 @@
 //! one is answered. A write of a status runs beside the deliveries, everything else before them.
 
 use super::{
+    ending::{End, broken, stopped},
     inbound::{self, Ask, Refused},
     outbound::{self, Frame},
     pace::{Due, Pace},
@@ -20,12 +21,11 @@ use futures::future::BoxFuture;
 use rollcall_presence::{Answer, Intent, UnixMs, UserId};
 use std::{
     future::poll_fn,
-    io,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::frame::coding::CloseCode};
 
 /// Malformed frames in a row that end a connection. Contract, section 8.
 const MALFORMED_MAX: u8 = 10;
@@ -34,25 +34,7 @@ const SLOW_FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// When a slow client may come back, ms.
 const SLOW_AFTER_MS: u64 = 5_000;
 const POLICY: u16 = 1_008;
-const TOO_BIG: u16 = 1_009;
-const BAD_PROTOCOL: u16 = 1_002;
-const BAD_TEXT: u16 = 1_007;
 const TRY_AGAIN: u16 = 1_013;
-
-/// How a conversation ends.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client closed it, and meant it.
-    Closed,
-    /// The client is gone, or closed it in some other way.
-    Gone,
-    /// The server closes it, and says why.
-    Goodbye(GoodbyeReason, u64),
-    /// The client broke a rule, or could not be served.
-    Refused(u16, &'static str),
-    /// The client stopped reading in the middle of a frame.
-    Slow(Frame),
-}
 
 /// What happens next.
 enum Event {
@@ -114,7 +96,7 @@ impl Conversation {
             match connection.contacts_snapshot().await {
                 Ok(presences) => self.send_snapshot(None, &presences).await?,
                 Err(error) => {
-                    self.send(outbound::error(None, &error.into())).await?;
+                    self.error(None, &error.into()).await?;
                     return Err(End::Refused(TRY_AGAIN, "contacts unavailable"));
                 }
             }
@@ -181,6 +163,7 @@ impl Conversation {
     }
 
     async fn send(&mut self, mut frame: Frame) -> Result<(), End> {
+        self.api.metrics().frames_out.inc();
         match self.socket.send(&mut frame).await {
             Ok(()) => Ok(()),
             Err(error) => Err(stopped(&error, frame)),
@@ -198,6 +181,7 @@ impl Conversation {
     }
 
     async fn due(&mut self) -> Result<(), End> {
+        self.count_conflated();
         match self.pace.take() {
             Due::Nothing => Ok(()),
             Due::Dead => Err(End::Gone),
@@ -209,9 +193,16 @@ impl Conversation {
         }
     }
 
+    fn count_conflated(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            self.api.metrics().conflated.inc_by(connection.take_conflated());
+        }
+    }
+
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), End> {
         match delivery {
             Delivery::Presences(changed) => {
+                self.api.metrics().delivered.inc_by(changed.len() as u64);
                 let mut rest = &changed[..];
                 while !rest.is_empty() {
                     let (frame, later) = outbound::presences(rest);
@@ -237,6 +228,9 @@ impl Conversation {
         if let Some(connection) = &mut self.connection {
             connection.heard(self.heard_at);
         }
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            self.api.metrics().frames_in.inc();
+        }
         match message {
             Message::Text(text) => {
                 let asked = inbound::parse(&text);
@@ -261,8 +255,13 @@ impl Conversation {
         }
     }
 
+    async fn error(&mut self, id: Option<i64>, problem: &Problem) -> Result<(), End> {
+        self.api.metrics().refused(problem.code);
+        self.send(outbound::error(id, problem)).await
+    }
+
     async fn refuse(&mut self, refused: Refused) -> Result<(), End> {
-        self.send(outbound::error(refused.id, &refused.problem)).await?;
+        self.error(refused.id, &refused.problem).await?;
         self.malformed = if refused.malformed { self.malformed + 1 } else { 0 };
         if self.malformed < MALFORMED_MAX { Ok(()) } else { Err(End::Refused(POLICY, "too many malformed frames")) }
     }
@@ -285,7 +284,7 @@ impl Conversation {
             }
             Ask::Activity(_) => {
                 let problem = Problem::new(Code::InvalidRequest, "an observer has no session to be active in");
-                self.send(outbound::error(id, &problem)).await
+                self.error(id, &problem).await
             }
             Ask::Write(intent) => {
                 self.writing = Some((id, self.write(intent)));
@@ -293,7 +292,7 @@ impl Conversation {
             }
             Ask::Token(token) => match self.replace_token(&token) {
                 Ok(()) => self.answer(id, Ok(())).await,
-                Err(problem) => self.send(outbound::error(id, &problem)).await,
+                Err(problem) => self.error(id, &problem).await,
             },
         }
     }
@@ -322,7 +321,7 @@ impl Conversation {
         match (done, id) {
             (Ok(()), Some(id)) => self.send(outbound::ok(id)).await,
             (Ok(()), None) => Ok(()),
-            (Err(error), id) => self.send(outbound::error(id, &error.into())).await,
+            (Err(error), id) => self.error(id, &error.into()).await,
         }
     }
 
@@ -331,6 +330,7 @@ impl Conversation {
         let closed = matches!(end, End::Closed | End::Goodbye(GoodbyeReason::Revoked, _));
         let ending = if closed { Ending::Closed } else { Ending::Lost { heard_at: self.heard_at } };
         self.writing = None;
+        self.count_conflated();
         let connection = self.connection.take();
         let session_ends = async {
             if let Some(connection) = connection {
@@ -358,28 +358,10 @@ impl Conversation {
     }
 
     async fn farewell(&mut self, reason: GoodbyeReason, after_ms: u64) {
+        self.api.metrics().goodbye(reason);
         if self.socket.send(&mut outbound::goodbye(reason, after_ms)).await.is_ok() {
-            self.socket.close(reason as u16, outbound::reason_name(reason)).await;
+            self.socket.close(reason as u16, reason.name()).await;
         }
-    }
-}
-
-/// How a conversation ends when a write failed.
-fn stopped(error: &io::Error, rest: Frame) -> End {
-    if error.kind() == io::ErrorKind::TimedOut { End::Slow(rest) } else { End::Gone }
-}
-
-/// How a conversation ends when reading failed.
-fn broken(error: &Error) -> End {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Refused(TOO_BIG, "frame too large"),
-        Error::Utf8(_) => End::Refused(BAD_TEXT, "text is not UTF-8"),
-        Error::Protocol(p)
-            if !matches!(p, tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) =>
-        {
-            End::Refused(BAD_PROTOCOL, "protocol error")
-        }
-        _ => End::Gone,
     }
 }
 

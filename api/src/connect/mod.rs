@@ -4,6 +4,7 @@
 //! cannot read a refused handshake.
 
 mod conversation;
+mod ending;
 mod inbound;
 mod outbound;
 mod pace;
