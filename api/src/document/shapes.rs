@@ -175,9 +175,13 @@ fn sessions() -> Vec<(&'static str, Shape)> {
 }
 
 fn settings() -> Vec<(&'static str, Shape)> {
-    let listed = || answer("A user of the list.", [("user", named("UserId")), ("added", at("When it was added"))]);
-    let next = || string_or_null("The next page's cursor; null at the end.");
-    let ids = || list_of_at_most_or_null(limits::LIST_CHANGE_MAX_IDS);
+    let mut all = status();
+    all.extend(lists());
+    all.extend(profile());
+    all
+}
+
+fn status() -> Vec<(&'static str, Shape)> {
     vec![
         (
             "StatusWish",
@@ -213,6 +217,14 @@ fn settings() -> Vec<(&'static str, Shape)> {
                 ],
             ),
         ),
+    ]
+}
+
+fn lists() -> Vec<(&'static str, Shape)> {
+    let listed = || answer("A user of the list.", [("user", named("UserId")), ("added", at("When it was added"))]);
+    let next = || string_or_null("The next page's cursor; null at the end.");
+    let ids = || list_of_at_most_or_null(limits::LIST_CHANGE_MAX_IDS);
+    vec![
         (
             "ListChanges",
             request(
@@ -223,6 +235,11 @@ fn settings() -> Vec<(&'static str, Shape)> {
         ),
         ("Contacts", answer("In byte order of the id.", [("contacts", list(listed())), ("next", next())])),
         ("Blocks", answer("In byte order of the id.", [("blocks", list(listed())), ("next", next())])),
+    ]
+}
+
+fn profile() -> Vec<(&'static str, Shape)> {
+    vec![
         (
             "PrivacyWish",
             request(
@@ -261,47 +278,56 @@ fn list_of_at_most_or_null(max: usize) -> Shape {
 }
 
 fn cluster() -> Vec<(&'static str, Shape)> {
+    let mut all = cluster_status();
+    all.extend(parts());
+    all
+}
+
+fn cluster_status() -> Vec<(&'static str, Shape)> {
+    vec![(
+        "ClusterStatus",
+        answer(
+            "The cluster as far as this node can confirm it; null is what it cannot.",
+            [
+                ("cluster_id", string("The cluster's id.")),
+                ("version", string("Of this node's program.")),
+                ("healthy", boolean("Whether every partition is led and this node reaches a majority.")),
+                ("nodes_up", count_or_null("Nodes that answer.")),
+                ("nodes_total", count("Members.")),
+                (
+                    "ring",
+                    answer(
+                        "How users are spread.",
+                        [
+                            ("partitions", count("Fixed for the cluster's life.")),
+                            ("replication", count("Voters wanted a partition.")),
+                            ("epoch", count("Rises with every change of the placement.")),
+                        ],
+                    ),
+                ),
+                ("nodes", list(named("NodeStatus"))),
+                ("partitions", list(named("PartitionStatus"))),
+                (
+                    "moves",
+                    list(answer(
+                        "A replica on its way.",
+                        [
+                            ("partition", count("Which.")),
+                            ("from", named("NodeName")),
+                            ("to", named("NodeName")),
+                            ("state", word(&MOVE_STATES)),
+                            ("done_percent", integer(0, 100, "How much of the log it has.")),
+                        ],
+                    )),
+                ),
+            ],
+        ),
+    )]
+}
+
+fn parts() -> Vec<(&'static str, Shape)> {
     let text = |what: &str| string_or_null(what);
     vec![
-        (
-            "ClusterStatus",
-            answer(
-                "The cluster as far as this node can confirm it; null is what it cannot.",
-                [
-                    ("cluster_id", string("The cluster's id.")),
-                    ("version", string("Of this node's program.")),
-                    ("healthy", boolean("Whether every partition is led and this node reaches a majority.")),
-                    ("nodes_up", count_or_null("Nodes that answer.")),
-                    ("nodes_total", count("Members.")),
-                    (
-                        "ring",
-                        answer(
-                            "How users are spread.",
-                            [
-                                ("partitions", count("Fixed for the cluster's life.")),
-                                ("replication", count("Voters wanted a partition.")),
-                                ("epoch", count("Rises with every change of the placement.")),
-                            ],
-                        ),
-                    ),
-                    ("nodes", list(named("NodeStatus"))),
-                    ("partitions", list(named("PartitionStatus"))),
-                    (
-                        "moves",
-                        list(answer(
-                            "A replica on its way.",
-                            [
-                                ("partition", count("Which.")),
-                                ("from", named("NodeName")),
-                                ("to", named("NodeName")),
-                                ("state", word(&MOVE_STATES)),
-                                ("done_percent", integer(0, 100, "How much of the log it has.")),
-                            ],
-                        )),
-                    ),
-                ],
-            ),
-        ),
         (
             "NodeStatus",
             answer(
