@@ -1,16 +1,24 @@
 //! The keys that sign tokens: read from the files of the settings, each with one algorithm and the scopes it may grant.
 //!
-//! A reload swaps the whole set at once; whoever verifies a token sees one set or the other.
+//! A reload swaps the whole set at once; whoever verifies a token sees one set or the other, and open connections are told to
+//! look again whether their key is still the one that signed for them.
 
 use crate::{
     api::now_ms,
+    key_changes::{Hearing, KeyChanges},
     token::{self, Identity, Refused},
     verified::Verified,
 };
 use jsonwebtoken::{DecodingKey, Validation};
 use parking_lot::RwLock;
 use rollcall_config::{Algorithm, Auth, Scope};
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Shortest HMAC secret, bytes: as long as the hash. Contract, section 2.
 pub const HMAC_MIN_BYTES: usize = 32;
@@ -71,9 +79,29 @@ pub enum KeysError {
     None,
 }
 
+/// What a key is known by to those for whom it signed: its `kid`, and a digest of all that decides whether a token verifies.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) kid: String,
+    digest: [u8; 32],
+}
+
+impl Mark {
+    fn new(kid: &str, algorithm: Algorithm, material: &[u8], auth: &Auth) -> Self {
+        let mut digest = Sha256::new();
+        let demanded = |text: &Option<String>| format!("{text:?}");
+        for part in [format!("{algorithm:?}"), demanded(&auth.issuer), demanded(&auth.audience)] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.update(material);
+        Self { kid: kid.to_owned(), digest: digest.finalize().into() }
+    }
+}
+
 /// One key that signs tokens.
 pub(crate) struct Key {
-    pub(crate) kid: Arc<str>,
+    pub(crate) mark: Arc<Mark>,
     pub(crate) decoding: DecodingKey,
     pub(crate) validation: Validation,
     pub(crate) grants: Vec<Scope>,
@@ -82,7 +110,7 @@ pub(crate) struct Key {
 /// The keys of one loading.
 #[derive(Default)]
 pub(crate) struct KeySet {
-    by_kid: HashMap<Arc<str>, Arc<Key>>,
+    by_kid: HashMap<String, Arc<Key>>,
     default: Option<Arc<Key>>,
     verified: Verified,
 }
@@ -97,12 +125,13 @@ impl KeySet {
         let mut keys = Self::default();
         let mut default: Option<Arc<Key>> = None;
         for key in &auth.keys {
-            let loaded = keys.add(&key.kid, decoding(&key.kid, key.algorithm, &key.file)?, key.algorithm, auth, {
-                key.scopes.clone()
-            })?;
+            let content = read(&key.kid, &key.file)?;
+            let decoding = decoding(&key.kid, key.algorithm, &key.file, &content)?;
+            let mark = Mark::new(&key.kid, key.algorithm, secret_of(&content), auth);
+            let loaded = keys.add(mark, decoding, key.algorithm, auth, key.scopes.clone())?;
             if key.default {
                 if let Some(other) = &default {
-                    return Err(KeysError::TwoDefaults(other.kid.to_string(), key.kid.clone()));
+                    return Err(KeysError::TwoDefaults(other.mark.kid.clone(), key.kid.clone()));
                 }
                 default = Some(loaded);
             }
@@ -110,7 +139,8 @@ impl KeySet {
         let file = auth.key_file.as_ref().map(|file| read(LOCAL_KID, file)).transpose()?;
         if let Some(secret) = file.as_deref().or(local) {
             let all = vec![Scope::User, Scope::Service, Scope::Admin];
-            let loaded = keys.add(LOCAL_KID, hmac(LOCAL_KID, secret)?, Algorithm::HS256, auth, all)?;
+            let mark = Mark::new(LOCAL_KID, Algorithm::HS256, secret_of(secret), auth);
+            let loaded = keys.add(mark, hmac(LOCAL_KID, secret)?, Algorithm::HS256, auth, all)?;
             default = default.or(Some(loaded));
         }
         if keys.by_kid.is_empty() {
@@ -122,17 +152,17 @@ impl KeySet {
 
     fn add(
         &mut self,
-        kid: &str,
+        mark: Mark,
         decoding: DecodingKey,
         algorithm: Algorithm,
         auth: &Auth,
         grants: Vec<Scope>,
     ) -> Result<Arc<Key>, KeysError> {
         let validation = token::validation(algorithm, auth);
-        let key = Arc::new(Key { kid: Arc::from(kid), decoding, validation, grants });
-        match self.by_kid.insert(key.kid.clone(), key.clone()) {
+        let key = Arc::new(Key { mark: Arc::new(mark), decoding, validation, grants });
+        match self.by_kid.insert(key.mark.kid.clone(), key.clone()) {
             None => Ok(key),
-            Some(_) => Err(KeysError::Twice(kid.to_owned())),
+            Some(_) => Err(KeysError::Twice(key.mark.kid.clone())),
         }
     }
 }
@@ -160,15 +190,14 @@ fn hmac(kid: &str, content: &[u8]) -> Result<DecodingKey, KeysError> {
     Ok(DecodingKey::from_secret(secret))
 }
 
-fn decoding(kid: &str, algorithm: Algorithm, file: &PathBuf) -> Result<DecodingKey, KeysError> {
-    let content = read(kid, file)?;
+fn decoding(kid: &str, algorithm: Algorithm, file: &Path, content: &[u8]) -> Result<DecodingKey, KeysError> {
     let key = match algorithm {
-        Algorithm::HS256 => return hmac(kid, &content),
-        Algorithm::ES256 => DecodingKey::from_ec_pem(&content),
-        Algorithm::EdDSA => DecodingKey::from_ed_pem(&content),
-        Algorithm::RS256 => DecodingKey::from_rsa_pem(&content),
+        Algorithm::HS256 => return hmac(kid, content),
+        Algorithm::ES256 => DecodingKey::from_ec_pem(content),
+        Algorithm::EdDSA => DecodingKey::from_ed_pem(content),
+        Algorithm::RS256 => DecodingKey::from_rsa_pem(content),
     };
-    let not_a_key = |why: String| KeysError::NotAKey { kid: kid.to_owned(), file: file.clone(), algorithm, why };
+    let not_a_key = |why: String| KeysError::NotAKey { kid: kid.to_owned(), file: file.to_owned(), algorithm, why };
     let key = key.map_err(|e| not_a_key(e.to_string()))?;
     // A key that parses but cannot verify (a private one, another curve) would refuse every token later.
     token::proves(algorithm, &key).map_err(|e| not_a_key(e.to_string()))?;
@@ -176,7 +205,10 @@ fn decoding(kid: &str, algorithm: Algorithm, file: &PathBuf) -> Result<DecodingK
 }
 
 /// Whom to believe, now.
-pub struct Keys(RwLock<Arc<KeySet>>);
+pub struct Keys {
+    set: RwLock<Arc<KeySet>>,
+    changes: Arc<KeyChanges>,
+}
 
 impl Keys {
     /// Loads the keys of the settings. `local` is the content of the generated key's file, used as `kid` `local` with all
@@ -185,22 +217,25 @@ impl Keys {
     /// # Errors
     /// [`KeysError`], naming the key and what to change.
     pub fn load(auth: &Auth, local: Option<&[u8]>) -> Result<Self, KeysError> {
-        Ok(Self(RwLock::new(Arc::new(KeySet::load(auth, local)?))))
+        let set = RwLock::new(Arc::new(KeySet::load(auth, local)?));
+        Ok(Self { set, changes: Arc::default() })
     }
 
-    /// Loads the keys again and swaps them in; tokens of keys that are gone are refused from then on.
+    /// Loads the keys again and swaps them in; tokens of keys that are gone are refused from then on, and connections that stand
+    /// on one end within two seconds.
     ///
     /// # Errors
     /// [`KeysError`]; the keys in use stay.
     pub fn reload(&self, auth: &Auth, local: Option<&[u8]>) -> Result<(), KeysError> {
         let keys = Arc::new(KeySet::load(auth, local)?);
-        *self.0.write() = keys;
+        *self.set.write() = keys;
+        self.changes.tell();
         Ok(())
     }
 
     /// Who a token stands for.
     pub(crate) fn verify(&self, token: &str) -> Result<Arc<Identity>, Refused> {
-        let keys = self.0.read().clone();
+        let keys = self.set.read().clone();
         if let Some(identity) = keys.verified.look_up(token, now_ms()) {
             return Ok(identity);
         }
@@ -209,15 +244,22 @@ impl Keys {
         Ok(identity)
     }
 
-    /// Whether the key that signed for `identity` is still there.
+    /// Whether the key that signed for `identity` is still there, is the same one, and may still grant as much.
     pub(crate) fn trusts(&self, identity: &Identity) -> bool {
-        self.0.read().find(Some(&identity.kid)).is_some()
+        let keys = self.set.read();
+        let key = keys.find(Some(&identity.key.kid)).filter(|key| key.mark == identity.key);
+        key.is_some_and(|key| identity.within(&key.grants))
+    }
+
+    /// Somebody who hears of every reload.
+    pub(crate) fn hear(&self) -> Hearing {
+        self.changes.hear()
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.read().by_kid.keys()).finish()
+        f.debug_list().entries(self.set.read().by_kid.keys()).finish()
     }
 }
 
@@ -248,6 +290,30 @@ mod tests {
         assert!(error(vec![]).contains("no key is configured"));
         let pem = AuthKey { algorithm: Algorithm::RS256, ..key("r", &long, false) };
         assert!(error(vec![pem]).contains("no public key in PEM for RS256"));
+    }
+
+    #[test]
+    fn an_identity_is_trusted_as_long_as_its_key_is_the_same_and_grants_as_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("k"), dir.path().join("o"));
+        std::fs::write(&file, [b'k'; 32]).unwrap();
+        std::fs::write(&other, [b'o'; 32]).unwrap();
+        let with = |file: &std::path::Path, scopes: &[Scope]| Auth {
+            keys: vec![AuthKey { scopes: scopes.to_vec(), ..key("a", file, false) }],
+            ..Auth::default()
+        };
+        let keys = Keys::load(&with(&file, &[Scope::User, Scope::Service]), None).unwrap();
+        let mark = keys.set.read().find(Some("a")).unwrap().mark.clone();
+        let user = rollcall_presence::UserId::new("alice").unwrap();
+        let identity = Identity { user, own: true, service: true, admin: false, until: 9, key: mark };
+        let trusts = |auth: Auth| keys.reload(&auth, None).map(|()| keys.trusts(&identity)).unwrap();
+        assert!(trusts(with(&file, &[Scope::User, Scope::Service])));
+        assert!(trusts(with(&file, &[Scope::Admin])), "more than it was");
+        assert!(!trusts(with(&file, &[Scope::User])));
+        assert!(!trusts(with(&other, &[Scope::User, Scope::Service])), "another key of that name");
+        assert!(!trusts(Auth { issuer: Some("x".into()), ..with(&file, &[Scope::Service]) }));
+        assert!(!trusts(Auth { keys: vec![key("b", &file, false)], ..Auth::default() }));
+        assert!(trusts(with(&file, &[Scope::Service])));
     }
 
     #[test]

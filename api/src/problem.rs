@@ -20,6 +20,12 @@ pub(crate) enum Code {
     UnsupportedMediaType,
     PayloadTooLarge,
     InvalidRequest,
+    /// A request that did not come in time.
+    #[serde(rename = "invalid_request")]
+    Late,
+    /// A request whose head is too large.
+    #[serde(rename = "invalid_request")]
+    HeadTooLarge,
     UnknownSession,
     Conflict,
     LimitExceeded,
@@ -29,6 +35,23 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::UnsupportedMediaType,
+        Self::PayloadTooLarge,
+        Self::InvalidRequest,
+        Self::UnknownSession,
+        Self::Conflict,
+        Self::LimitExceeded,
+        Self::RateLimited,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     /// Its HTTP status.
     pub(crate) fn status(self) -> StatusCode {
         match self {
@@ -39,6 +62,8 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Conflict => StatusCode::CONFLICT,
             Self::LimitExceeded => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -48,7 +73,7 @@ impl Code {
     }
 
     /// A short title for people, the same for every occurrence.
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
@@ -57,6 +82,8 @@ impl Code {
             Self::UnsupportedMediaType => "Unsupported media type",
             Self::PayloadTooLarge => "Body too large",
             Self::InvalidRequest => "Invalid request",
+            Self::Late => "Request too slow",
+            Self::HeadTooLarge => "Header too large",
             Self::UnknownSession => "Unknown session",
             Self::Conflict => "Conflict",
             Self::LimitExceeded => "Limit exceeded",
@@ -75,7 +102,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
-            Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequest | Self::Late | Self::HeadTooLarge => "invalid_request",
             Self::UnknownSession => "unknown_session",
             Self::Conflict => "conflict",
             Self::LimitExceeded => "limit_exceeded",

@@ -178,7 +178,7 @@ mod tests {
 
     fn identity(name: &str, service: bool) -> Identity {
         let user = UserId::new(name).unwrap();
-        Identity { user, own: true, service, admin: false, until: UnixMs::MAX, kid: "k".into() }
+        Identity { user, own: true, service, admin: false, until: UnixMs::MAX, key: std::sync::Arc::default() }
     }
 
     fn slow() -> Limits {

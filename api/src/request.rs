@@ -261,7 +261,7 @@ async fn received(parts: &Parts, body: Body, within: Duration) -> Result<Bytes, 
     if lower > (BODY_MAX_BYTES + DRAIN_MAX_BYTES) as u64 || waits && lower > BODY_MAX_BYTES as u64 {
         return Err(too_large());
     }
-    let late = |_| Problem::invalid("body", format_args!("must be complete within {} ms", within.as_millis()));
+    let late = |_| Problem::new(Code::Late, format!("body: must be complete within {} ms", within.as_millis()));
     tokio::time::timeout(within, collected(body)).await.map_err(late)?
 }
 

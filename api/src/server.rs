@@ -5,12 +5,17 @@
 use crate::{
     api::Api,
     envelope,
+    gate::{Gate, HEAD_MAX_BYTES, Notes},
+    head::Note,
     heads::{Heads, Silence, Spoken},
+    problem::{Code, Problem},
     router,
     stall::Patient,
+    wire_stream::WireStream,
 };
 use axum::{Router, body::Body};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http::{HeaderValue, StatusCode, header};
+use hyper::{Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
@@ -27,8 +32,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Largest header of a request, bytes: a query of 500 ids of 128 bytes, and room for a token.
-const HEADER_MAX_BYTES: usize = 80 * 1_024;
+/// What hyper may hold of a request, bytes: the largest head, which the gate has let through, and a beginning of its body.
+const BUFFER_MAX_BYTES: usize = HEAD_MAX_BYTES + 8 * 1_024;
+/// How much longer than a head may take a connection may rest without one: whoever has begun is told why he is cut.
+const REST_SLACK: Duration = Duration::from_secs(1);
 /// What the kernel holds of unread answers, bytes: a slow reader's backlog must not grow old in there.
 const SEND_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Connections that wait to be accepted: a herd that comes back at once.
@@ -57,16 +64,16 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// listener comes from, [`bind`] is advised.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
     let router = router::whole(&api);
-    run(listener, api, router, shutdown).await;
+    run(listener, api, router, true, shutdown).await;
 }
 
-/// Serves health on an address of its own.
+/// Serves health on an address of its own, without TLS.
 pub async fn serve_ops(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
     let router = router::ops_only(&api);
-    run(listener, api, router, shutdown).await;
+    run(listener, api, router, false, shutdown).await;
 }
 
-async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Future<Output = ()>) {
+async fn run(listener: TcpListener, api: Api, router: Router, sealed: bool, shutdown: impl Future<Output = ()>) {
     let places_max = api.options().limits.connections;
     let places = Arc::new(Semaphore::new(places_max as usize));
     let heads = Heads::new(api.options().limits.heads_in_flight as usize);
@@ -84,9 +91,10 @@ async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Fut
         };
         match accepted {
             Some((Ok((stream, peer)), place)) => {
-                let accepted = Accepted { stream, peer: peer.ip(), place: Arc::new(place), spoken: Spoken::default() };
-                let spoken = accepted.spoken.clone();
-                let task = tokio::spawn(connection(accepted, api.clone(), router.clone(), stopped.clone()));
+                let (place, spoken) = (Arc::new(place), Spoken::default());
+                let (api, router, peer) = (api.clone(), router.clone(), peer.ip());
+                let served = Served { api, router, sealed, place, peer, spoken: spoken.clone() };
+                let task = tokio::spawn(served.connection(stream, stopped.clone()));
                 heads.wait_for(spoken, task.abort_handle());
             }
             Some((Err(error), _)) => {
@@ -105,46 +113,88 @@ async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Fut
     }
 }
 
-/// A connection as it was accepted.
-struct Accepted {
-    stream: TcpStream,
-    peer: IpAddr,
+/// What a connection is served with.
+struct Served {
+    api: Api,
+    router: Router,
+    /// Whether it is spoken to over TLS, if there is a certificate.
+    sealed: bool,
     place: Place,
+    /// Who connected.
+    peer: IpAddr,
+    /// Whether a whole head was heard.
     spoken: Spoken,
 }
 
-async fn connection(accepted: Accepted, api: Api, router: Router, mut stopped: watch::Receiver<()>) {
-    let Accepted { stream, peer, place, spoken } = accepted;
-    let _silence = Silence(spoken.clone());
-    // Without it only latency suffers.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (api, router) = (&api, router.clone());
-        spoken.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
-        if request.headers().contains_key(http::header::UPGRADE) {
-            request.extensions_mut().insert(place.clone());
-        }
-        async move { Ok::<_, Infallible>(envelope::answer(api, router, request, peer).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(api.options().http.header_timeout_ms))
-        .max_buf_size(HEADER_MAX_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service)
-        .with_upgrades();
-    let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        _ = stopped.changed() => {
-            served.as_mut().graceful_shutdown();
-            match timeout(STOP_MAX, served).await {
-                Ok(ended) => ended,
-                Err(_) => return,
+impl Served {
+    async fn connection(self, stream: TcpStream, mut stopped: watch::Receiver<()>) {
+        let _silence = Silence(self.spoken.clone());
+        // Without it only latency suffers.
+        let _ = stream.set_nodelay(true);
+        let options = self.api.options();
+        let head_max = Duration::from_millis(options.http.header_timeout_ms);
+        let certificates = options.certificates.as_deref().filter(|_| self.sealed);
+        let stream = tokio::select! {
+            shaken = WireStream::over(stream, certificates, head_max) => shaken,
+            _ = stopped.changed() => return,
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a handshake failed"),
+        };
+        let notes = Notes::default();
+        // The note is taken when hyper calls, not when the answer is waited for.
+        let service = service_fn(|request: hyper::Request<Incoming>| self.answer(request, notes.take()));
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_max + REST_SLACK)
+            .max_buf_size(BUFFER_MAX_BYTES)
+            .serve_connection(TokioIo::new(Gate::new(Patient::new(stream), head_max, notes.clone())), service)
+            .with_upgrades();
+        let mut served = pin!(served);
+        let ended = tokio::select! {
+            ended = served.as_mut() => ended,
+            _ = stopped.changed() => {
+                served.as_mut().graceful_shutdown();
+                match timeout(STOP_MAX, served).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
             }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+    }
+
+    /// Answers a request with a note on it.
+    async fn answer(&self, request: hyper::Request<Incoming>, note: Note) -> Result<Response<Body>, Infallible> {
+        self.spoken.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(self.place.clone());
+        }
+        let refused = refusal(note, self.api.options().http.header_timeout_ms);
+        let mut response = envelope::answer(&self.api, self.router.clone(), request, self.peer, refused).await;
+        if note != Note::Plain && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
+
+/// Why a request is refused before anybody looks for its route.
+fn refusal(note: Note, head_max_ms: u64) -> Option<Problem> {
+    let invalid = |detail: &'static str| Some(Problem::new(Code::InvalidRequest, detail));
+    match note {
+        Note::Plain | Note::Last => None,
+        Note::Lengths => invalid("Content-Length: a body has one length in digits, or comes in chunks alone"),
+        Note::Hosts => invalid("Host: must be given once"),
+        Note::Malformed => invalid("this is no request of HTTP 1.1"),
+        Note::TooLarge => {
+            let detail = format!("the header must be at most {HEAD_MAX_BYTES} bytes in 100 lines");
+            Some(Problem::new(Code::HeadTooLarge, detail))
+        }
+        Note::Late => Some(Problem::new(Code::Late, format!("the header must be complete within {head_max_ms} ms"))),
     }
 }

@@ -3,7 +3,7 @@
 //! Signature, algorithm and times are checked by `jsonwebtoken`; a key has exactly one algorithm, so that no header can
 //! choose another, and nothing that a header points to is ever fetched.
 
-use crate::keys::{HMAC_MIN_BYTES, KeySet, LOCAL_KID, secret_of};
+use crate::keys::{HMAC_MIN_BYTES, KeySet, LOCAL_KID, Mark, secret_of};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, crypto, decode, decode_header, encode};
 use rollcall_config::{Algorithm, Auth, Scope};
 use rollcall_presence::{UnixMs, UserId, Viewer};
@@ -44,13 +44,19 @@ pub(crate) struct Identity {
     /// When it expires, leeway included.
     pub(crate) until: UnixMs,
     /// The key that signed it.
-    pub(crate) kid: Arc<str>,
+    pub(crate) key: Arc<Mark>,
 }
 
 impl Identity {
     /// The identity as the homes judge it.
     pub(crate) fn viewer(&self) -> Viewer {
         Viewer { user: self.user.clone(), service: self.service }
+    }
+
+    /// Whether a key that grants this would grant as much again.
+    pub(crate) fn within(&self, grants: &[Scope]) -> bool {
+        let (_, service, admin) = granted("service admin", grants);
+        !grants.is_empty() && (service || !self.service) && (admin || !self.admin)
     }
 }
 
@@ -116,7 +122,7 @@ pub(crate) fn verify(keys: &KeySet, token: &str) -> Result<Identity, Refused> {
     }
     let (own, service, admin) = granted(claims.scope.as_deref().unwrap_or(""), &key.grants);
     let until = expiry_ms(claims.exp).saturating_add(LEEWAY_S * 1_000);
-    Ok(Identity { user: claims.sub, own, service, admin, until, kid: key.kid.clone() })
+    Ok(Identity { user: claims.sub, own, service, admin, until, key: key.mark.clone() })
 }
 
 fn why(error: &jsonwebtoken::errors::Error) -> Refused {

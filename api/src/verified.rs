@@ -64,7 +64,7 @@ mod tests {
 
     fn identity(until: UnixMs) -> Arc<Identity> {
         let user = UserId::new("alice").unwrap();
-        Arc::new(Identity { user, own: true, service: false, admin: false, until, kid: "k".into() })
+        Arc::new(Identity { user, own: true, service: false, admin: false, until, key: Arc::default() })
     }
 
     #[test]

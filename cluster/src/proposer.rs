@@ -133,20 +133,28 @@ async fn propose_all(group: Group, terms: Terms, mut queue: mpsc::UnboundedRecei
     }
 }
 
-/// Hands an entry to Raft in its turn, and leaves waiting for its outcome to a task of its own.
-async fn submit(group: &Group, terms: &Terms, gathered: Vec<Pending>, slot: OwnedSemaphorePermit) {
+type Answer = (oneshot::Sender<Result<Arc<Outcome>, ProposeError>>, OwnedSemaphorePermit);
+
+/// What may stand in an entry under `rules`, and who waits for it. What some member could not even read is refused: whoever
+/// proposed it tries again later, when all members may have been renewed.
+fn readable(rules: u16, gathered: Vec<Pending>) -> (Vec<Command>, Vec<Answer>) {
     let mut commands = Vec::with_capacity(gathered.len());
     let mut answers = Vec::with_capacity(gathered.len());
-    let rules = terms.rules();
     for Pending { command, answer, _admitted, .. } in gathered {
-        if command.intent.since_rules() > rules {
-            // Some member could not even read it. Who proposed it tries again, when all may have been renewed.
+        if command.intent.since_rules() <= rules {
+            commands.push(command);
+            answers.push((answer, _admitted));
+        } else {
             let _ = answer.send(Err(ProposeError::Busy));
-            continue;
         }
-        commands.push(command);
-        answers.push((answer, _admitted));
     }
+    (commands, answers)
+}
+
+/// Hands an entry to Raft in its turn, and leaves waiting for its outcome to a task of its own.
+async fn submit(group: &Group, terms: &Terms, gathered: Vec<Pending>, slot: OwnedSemaphorePermit) {
+    let rules = terms.rules();
+    let (commands, answers) = readable(rules, gathered);
     if commands.is_empty() {
         return;
     }
@@ -199,5 +207,24 @@ mod tests {
         assert_eq!(terms.rules(), RULES_VERSION);
         at(RULES_VERSION + 1);
         assert_eq!(terms.rules(), RULES_VERSION, "never newer than this program's");
+    }
+
+    #[tokio::test]
+    async fn what_some_member_cannot_read_is_not_proposed() {
+        let permits = Arc::new(Semaphore::new(3));
+        let pending = |intent| {
+            let (answer, outcome) = oneshot::channel();
+            let user = rollcall_presence::UserId::new("alice").unwrap();
+            let command = Command { user, term: 1, at: 1, key: None, intent };
+            let _admitted = Arc::clone(&permits).try_acquire_owned().unwrap();
+            (Pending { command, bytes: 1, answer, _admitted }, outcome)
+        };
+        let ((newer, refused), (older, _waits)) = (pending(Intent::DropExpired), pending(Intent::ClearStatus));
+        let (commands, answers) = readable(1, vec![newer, older]);
+        assert_eq!((commands.len(), answers.len()), (1, 1));
+        assert_eq!(commands[0].intent, Intent::ClearStatus);
+        assert_eq!(refused.await.unwrap(), Err(ProposeError::Busy));
+        let (newer, _waits) = pending(Intent::DropExpired);
+        assert_eq!(readable(rollcall_presence::RULES_WITH_HISTORY_AGE, vec![newer]).0.len(), 1);
     }
 }

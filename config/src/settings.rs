@@ -85,6 +85,12 @@ section! {
         /// Health and metrics on another address; as `listen` if absent.
         ops_listen: Option<String> = None, Bound::OptionalListen { example: "127.0.0.1:7790" },
             "they need no token, and may have to stay inside";
+        /// The certificate that clients are shown, PEM, with those between it and an authority behind it.
+        certificate: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/http.pem" },
+            "with it clients are served over TLS only (`ops_listen` stays plain); a changed file is taken up while serving";
+        /// The certificate's private key, PEM.
+        private_key: Option<PathBuf> = None, Bound::OptionalPath { example: "/etc/rollcall/http.key" },
+            "certificate and private key are given together or not at all";
         /// Origins whose pages may call the API and open a WebSocket; `*` is any.
         allowed_origins: Vec<String> = Vec::new(), Bound::Origins,
             "a browser sends tokens for any page that asks; none is allowed by default";

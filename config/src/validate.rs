@@ -44,7 +44,15 @@ impl Settings {
     pub fn validate(&self) -> Result<(), InvalidSettings> {
         let mut violations = self.out_of_bounds();
         violations.extend(self.bad_pairs());
-        violations.extend(self.bad_certificates());
+        let peer = &self.peer;
+        let files = [
+            ("peer.certificate", &peer.certificate),
+            ("peer.private_key", &peer.private_key),
+            ("peer.authorities", &peer.authorities),
+        ];
+        violations.extend(bad_certificates(&files));
+        let http = [("http.certificate", &self.http.certificate), ("http.private_key", &self.http.private_key)];
+        violations.extend(bad_certificates(&http));
         violations.extend(self.unreachable_peer());
         violations.extend(self.bad_keys());
         if violations.is_empty() { Ok(()) } else { Err(InvalidSettings { violations }) }
@@ -114,19 +122,6 @@ impl Settings {
         Some(Violation { keys: vec!["peer.listen", "peer.advertise", "cluster.join"], rule })
     }
 
-    /// Certificate, private key and authorities come together or not at all.
-    fn bad_certificates(&self) -> Option<Violation> {
-        let keys = ["peer.certificate", "peer.private_key", "peer.authorities"];
-        let files = [&self.peer.certificate, &self.peer.private_key, &self.peer.authorities];
-        if files.iter().all(|f| f.is_some()) || files.iter().all(|f| f.is_none()) {
-            return None;
-        }
-        let value = |file: &Option<PathBuf>| file.as_ref().map_or_else(|| "none".into(), |f| format!("{f:?}"));
-        let found: Vec<String> = keys.iter().zip(files).map(|(key, file)| format!("{key} ({})", value(file))).collect();
-        let rule = format!("{} must be given together or not at all", found.join(", "));
-        Some(Violation { keys: keys.to_vec(), rule })
-    }
-
     fn bad_keys(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
         let mut refuse = |rule: String| violations.push(Violation { keys: vec!["auth.keys"], rule });
@@ -157,6 +152,18 @@ impl Settings {
         }
         violations
     }
+}
+
+/// The files of a certificate come together or not at all.
+fn bad_certificates(files: &[(&'static str, &Option<PathBuf>)]) -> Option<Violation> {
+    let given = files.iter().filter(|(_, file)| file.is_some()).count();
+    if given == 0 || given == files.len() {
+        return None;
+    }
+    let value = |file: &Option<PathBuf>| file.as_ref().map_or_else(|| "none".into(), |f| format!("{f:?}"));
+    let found: Vec<String> = files.iter().map(|(key, file)| format!("{key} ({})", value(file))).collect();
+    let rule = format!("{} must be given together or not at all", found.join(", "));
+    Some(Violation { keys: files.iter().map(|(key, _)| *key).collect(), rule })
 }
 
 /// Longest `kid`, bytes: it stands in every token's header.
@@ -231,6 +238,13 @@ mod tests {
             s.log.filter = String::new();
         });
         assert_eq!(refusal.lines().count(), 3, "{refusal}");
+    }
+
+    #[test]
+    fn the_files_of_a_certificate_come_together() {
+        let alone = refusal(|s| s.http.certificate = Some("c.pem".into()));
+        assert_eq!(alone, "http.certificate (\"c.pem\"), http.private_key (none) must be given together or not at all");
+        assert!(refusal(|s| s.peer.private_key = Some("k".into())).contains("peer.authorities (none)"));
     }
 
     #[test]

@@ -8,15 +8,19 @@ use crate::{
     key_file::{self, KeyFileError},
     node::Node,
     peers::{clustered::Clustered, lane::Lane},
+    reloading::{Reloading, Source, certificate_files, local_key},
     service::NodeService,
+    signals,
     status::ClusterView,
     welcome::Welcome,
 };
-use rollcall_api::{Api, ApiOptions, Connections, Keys, keys::KeysError, service::GoodbyeReason};
+use rollcall_api::{
+    Api, ApiOptions, Certificates, CertificatesError, Connections, Keys, keys::KeysError, service::GoodbyeReason,
+};
 use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings, TlsFiles};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 /// How long clients have to leave after they were told that the node stops, ms.
@@ -46,6 +50,9 @@ pub enum ServeError {
     /// The keys that sign tokens are not usable.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The certificate for clients is not usable.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     /// The store or its groups do not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -69,18 +76,18 @@ impl ServeError {
     /// Whether the settings are at fault: the program then exits with 2.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::Keys(_))
+        matches!(self, Self::Name(_) | Self::Keys(_) | Self::Certificates(_))
     }
 }
 
-/// Serves until a signal asks for the end. Prints where it listens.
+/// Serves until a signal asks for the end; another one has `source` read again. Prints where it listens.
 ///
 /// # Errors
 /// [`ServeError`]: it did not come to serve.
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
-    let mut stop = signals().map_err(ServeError::Signals)?;
+pub async fn run(settings: Settings, source: Source) -> Result<(), ServeError> {
+    let signals::Signals { mut stop, reload } = signals::listen().map_err(ServeError::Signals)?;
     let started = tokio::select! {
-        started = start(settings) => started?,
+        started = start_from(settings, source.asked_by(reload), Surroundings::default()) => started?,
         _ = stop.changed() => return Ok(()),
     };
     tokio::select! {
@@ -114,12 +121,21 @@ pub async fn start(settings: Settings) -> Result<Started, ServeError> {
 /// # Errors
 /// [`ServeError`].
 pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Result<Started, ServeError> {
+    let source = Source::fixed(settings.clone());
+    start_from(settings, source, surroundings).await
+}
+
+async fn start_from(settings: Settings, source: Source, surroundings: Surroundings) -> Result<Started, ServeError> {
     let name = NodeName::new(&settings.node.name)?;
     let data_dir = settings.node.data_dir.clone();
     std::fs::create_dir_all(&data_dir)
         .map_err(|source| ServeError::DataDir { path: data_dir.display().to_string(), source })?;
-    let local = local_key(&settings, &data_dir)?;
+    let local = match (local_key(&settings), &settings.auth.key_file) {
+        (Some(file), None) => Some(key_file::read_or_make(&file)?),
+        (file, _) => file.map(|file| key_file::read(&file)).transpose()?,
+    };
     let keys = Arc::new(Keys::load(&settings.auth, local.as_deref())?);
+    let certificates = certificate_files(&settings).map(|files| Certificates::load(&files)).transpose()?.map(Arc::new);
     let listener = listen(&settings.http.listen).await?;
     let ops = match &settings.http.ops_listen {
         Some(address) => Some(listen(address).await?),
@@ -138,7 +154,8 @@ pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Res
         presence: settings.presence.clone(),
         limits: settings.limits.clone(),
         service: Arc::new(NodeService::new(node.clone(), view, cluster.clone())),
-        keys,
+        keys: keys.clone(),
+        certificates: certificates.clone(),
         connections: Connections::default(),
     });
     node.doors.is_starting(true);
@@ -148,6 +165,8 @@ pub async fn start_within(settings: Settings, surroundings: Surroundings) -> Res
         tasks.push(tokio::spawn(rollcall_api::serve_ops(ops, api.clone(), until(stopped.clone()))));
     }
     tasks.push(tokio::spawn(rollcall_api::serve(listener, api, until(stopped))));
+    let reloading = Reloading { source, keys, certificates, settings: settings.clone() };
+    tasks.push(tokio::spawn(reloading.run()));
     homes_found(&node).await;
     node.doors.is_starting(false);
     Welcome { http: &http, settings: &settings }.print();
@@ -257,15 +276,6 @@ fn cluster_key(settings: &Settings) -> Result<Vec<u8>, KeyFileError> {
     Ok(key_file::read_or_make(&file)?.trim_ascii_end().to_vec())
 }
 
-/// The generated HMAC key, unless the settings name others.
-fn local_key(settings: &Settings, data_dir: &Path) -> Result<Option<Vec<u8>>, KeyFileError> {
-    match &settings.auth.key_file {
-        Some(file) => key_file::read(file).map(Some),
-        None if settings.auth.keys.is_empty() => key_file::read_or_make(&data_dir.join("auth.key")).map(Some),
-        None => Ok(None),
-    }
-}
-
 async fn resolve(address: &str) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError::Listen { address: address.to_owned(), source };
     let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
@@ -322,19 +332,4 @@ async fn homes_found(node: &Node) {
 
 async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-/// Changes once SIGTERM or SIGINT has come.
-fn signals() -> io::Result<watch::Receiver<bool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (told, hears) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let _ = told.send(true);
-    });
-    Ok(hears)
 }

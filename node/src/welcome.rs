@@ -24,8 +24,9 @@ impl Welcome<'_> {
 
     fn text(&self, program: &str) -> String {
         let mut options = String::new();
-        if self.http != DEFAULT_HTTP {
-            options.push_str(&format!(" --url http://{}", self.http));
+        let scheme = if self.settings.http.certificate.is_some() { "https" } else { "http" };
+        if self.http != DEFAULT_HTTP || scheme != "http" {
+            options.push_str(&format!(" --url {scheme}://{}", self.http));
         }
         let data_dir = &self.settings.node.data_dir;
         let key = self.settings.auth.key_file.clone().or_else(|| {
@@ -38,7 +39,7 @@ impl Welcome<'_> {
         let (name, data, http) = (&self.settings.node.name, data_dir.display(), self.http);
         format!(
             "rollcall {version} · node {name} · data in {data}\n\
-             listening on http://{http}\n\n\
+             listening on {scheme}://{http}\n\n\
              Try it: two friends, each in a terminal of its own\n  \
              {program} connect{options} alice bob\n  \
              {program} connect{options} bob alice\n\n",

@@ -108,6 +108,12 @@ impl Client {
         }
     }
 
+    /// The same user, who stays at one node.
+    #[must_use]
+    pub fn at_one_node(&self) -> Self {
+        Self::new(&self.address, &self.id, self.token.clone())
+    }
+
     /// Where the next request goes.
     fn node(&self) -> &str {
         &self.nodes[self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len()]

@@ -1,10 +1,12 @@
-//! When a connection has to do something by itself: ping, notice death, notice an expired token, send again.
+//! When a connection has to do something by itself: ping, notice death, notice an expired token, send again, and look at its key
+//! again when keys were replaced.
 //!
-//! One timer serves all four; it is only moved when something comes due earlier than it stands.
+//! One timer serves the first four; it is only moved when something comes due earlier than it stands.
 
-use crate::{api::now_ms, stall::STALL_MAX};
+use crate::{api::now_ms, key_changes::Hearing, stall::STALL_MAX};
 use rollcall_presence::UnixMs;
 use std::{
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +19,10 @@ const DEAD_SLACK: Duration = Duration::from_secs(5);
 /// A timer that goes off later than this was not looked at: more than scheduling noise, less than any ping.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
+/// Over how long the connections of a key that is gone end, ms: a key may carry all of a node's, and their ends at once would be
+/// a herd that comes back at once.
+const REVOKED_SPREAD_MS: UnixMs = 2_000;
+
 /// What came due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -28,6 +34,8 @@ pub(crate) enum Due {
     Dead,
     /// The token's time is over.
     Expired,
+    /// Keys were replaced: the one that signed may be gone.
+    Keys,
 }
 
 /// The times of one connection.
@@ -40,14 +48,18 @@ pub(crate) struct Pace {
     heard_at: Instant,
     rests_until: Instant,
     expires_at: UnixMs,
+    keys: Hearing,
+    keys_changed: bool,
 }
 
 impl Pace {
-    pub(crate) fn new(ping_every: Duration, flush_every: Duration, expires_at: UnixMs) -> Self {
+    pub(crate) fn new(ping_every: Duration, flush_every: Duration, expires_at: UnixMs, keys: Hearing) -> Self {
         let now = Instant::now();
         let ping_at = now + ping_every;
         let timer = Box::pin(sleep_until(ping_at));
-        let mut pace = Self { timer, ping_every, flush_every, ping_at, heard_at: now, rests_until: now, expires_at };
+        let (heard_at, rests_until, keys_changed) = (now, now, false);
+        let mut pace =
+            Self { timer, ping_every, flush_every, ping_at, heard_at, rests_until, expires_at, keys, keys_changed };
         pace.arm();
         pace
     }
@@ -78,13 +90,27 @@ impl Pace {
         self.arm();
     }
 
+    /// The key that signed the token is gone: it counts as expired soon, unless a fresh one comes before.
+    pub(crate) fn revoked(&mut self) {
+        let after = RandomState::new().hash_one(()) % REVOKED_SPREAD_MS;
+        self.expires(self.expires_at.min(now_ms().saturating_add(after)));
+    }
+
     /// Ready when anything may have come due.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.keys.poll(cx).is_ready() {
+            self.keys_changed = true;
+            return Poll::Ready(());
+        }
         self.timer.as_mut().poll(cx)
     }
 
     /// What came due; sets the timer for what comes next.
     pub(crate) fn take(&mut self) -> Due {
+        if std::mem::take(&mut self.keys_changed) {
+            // The timer stands as it did; if it has gone off, it says so the next time.
+            return Due::Keys;
+        }
         let now = Instant::now();
         // Whoever was not listening, because the process stood still or a frame took long to send, knows of no silence.
         let late = now.saturating_duration_since(self.timer.deadline());
@@ -128,13 +154,15 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key_changes::KeyChanges;
+    use std::sync::Arc;
     use tokio::time::advance;
 
     const PING: Duration = Duration::from_secs(3);
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_of_this_process_is_no_silence_of_the_client() {
-        let mut pace = Pace::new(PING, Duration::ZERO, UnixMs::MAX);
+        let mut pace = Pace::new(PING, Duration::ZERO, UnixMs::MAX, Arc::new(KeyChanges::default()).hear());
         advance(Duration::from_secs(60)).await;
         assert_eq!(pace.take(), Due::Ping);
         let mut dead = Duration::ZERO;

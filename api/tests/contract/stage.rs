@@ -3,7 +3,7 @@
 use crate::fake::{Fake, now};
 use futures::{SinkExt, StreamExt};
 use reqwest::{Method, Response, StatusCode};
-use rollcall_api::{Api, ApiOptions, Connections, Keys, bind, mint, serve};
+use rollcall_api::{Api, ApiOptions, Certificates, Connections, Keys, bind, mint, serve};
 use rollcall_config::{Auth, Http, Limits, Presence, Scope};
 use rollcall_presence::UserId;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ pub(crate) struct Setting {
     pub(crate) presence: Presence,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
+    pub(crate) certificates: Option<Arc<Certificates>>,
 }
 
 /// A running API.
@@ -54,6 +55,7 @@ impl Stage {
             limits: setting.limits,
             service: fake.clone(),
             keys: keys.clone(),
+            certificates: setting.certificates,
             connections: connections.clone(),
         });
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();

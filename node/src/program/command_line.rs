@@ -43,7 +43,7 @@ pub(crate) enum Command {
 }
 
 /// Where a node's settings come from, and the few that have an option.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServeOptions {
     /// Settings in TOML
     #[arg(long, value_name = "FILE")]

@@ -120,8 +120,12 @@ fn faultless(found_none: bool) -> Result<(), Failure> {
 fn serve(options: &command_line::ServeOptions) -> Result<(), Failure> {
     let loaded = configuration::load(options).map_err(Failure::usage)?;
     crate::logging::begin(&loaded.settings.log).map_err(Failure::usage)?;
+    let again = options.clone();
+    let source = crate::reloading::Source::new(options.config.clone(), move || {
+        configuration::load(&again).map(|loaded| loaded.settings)
+    });
     wait_for(async {
-        crate::serve::run(loaded.settings).await.map_err(|error| {
+        crate::serve::run(loaded.settings, source).await.map_err(|error| {
             let code = if error.is_configuration() { USAGE } else { FAILED };
             Failure { code, message: Some(error.to_string()) }
         })

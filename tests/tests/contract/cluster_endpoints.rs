@@ -44,7 +44,7 @@ async fn every_node_locates_a_user_alike() {
     let path = format!("/v1/cluster/locate/{}", alice.id);
     let first = admin.get(&path).await.must(200);
     assert_eq!(fields(&first), ["leader", "partition", "replicas", "user"]);
-    for _ in 1..crate::NODES {
+    for _ in (0..crate::NODES).skip(1) {
         assert_eq!(admin.get(&path).await.must(200)["partition"], first["partition"]);
     }
 }
