@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use futures::future::join_all;
-use rollcall_tests::{Claims, Client, Cluster, Events, FORMING_MAX, Server, Socket, eventually};
+use rollcall_tests::{Claims, Client, Cluster, DEADLINE, Events, FORMING_MAX, Server, Socket, eventually};
 use serde_json::json;
 use std::{fs, path::Path, time::Duration};
 use tokio::time::timeout;
@@ -145,5 +145,5 @@ async fn what_cannot_be_used_changes_nothing_and_is_logged() {
         (new.get("/v1/users/me/presence").await.status == 200).then_some(())
     })
     .await;
-    socket.ends_with("token_expired", 4001, true).await;
+    timeout(DEADLINE, socket.ends_with("token_expired", 4001, true)).await.expect("the connection ends");
 }
