@@ -1,8 +1,10 @@
 //! What every request of a node shares.
 
 use crate::{
-    certificates::Certificates, cors::Cors, events::Streams, keys::Keys, rates::Rates, service::PresenceService,
+    certificates::Certificates, cors::Cors, document, events::Streams, keys::Keys, metrics::Metrics, rates::Rates,
+    service::PresenceService,
 };
+use bytes::Bytes;
 use rollcall_config::{Http, Limits, Presence};
 use rollcall_presence::UnixMs;
 use std::{
@@ -79,6 +81,8 @@ struct Shared {
     streams: Streams,
     rates: Rates,
     trusted_proxies: Vec<IpAddr>,
+    metrics: Metrics,
+    document: Bytes,
 }
 
 impl Api {
@@ -89,7 +93,15 @@ impl Api {
         let rates = Rates::new(&options.limits);
         // The settings' bound lets only addresses through.
         let trusted_proxies = options.http.trusted_proxies.iter().filter_map(|a| a.parse().ok()).collect();
-        Self(Arc::new(Shared { options, cors, streams: Streams::default(), rates, trusted_proxies }))
+        Self(Arc::new(Shared {
+            options,
+            cors,
+            streams: Streams::default(),
+            rates,
+            trusted_proxies,
+            metrics: Metrics::default(),
+            document: document::json(),
+        }))
     }
 
     /// What the node handed over.
@@ -115,6 +127,16 @@ impl Api {
     /// Whose `X-Forwarded-For` is believed.
     pub(crate) fn trusted_proxies(&self) -> &[IpAddr] {
         &self.0.trusted_proxies
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The OpenAPI document, in JSON.
+    pub(crate) fn document(&self) -> Bytes {
+        self.0.document.clone()
     }
 
     /// The presence service.

@@ -4,6 +4,7 @@ use crate::{
     api::Api,
     client_address,
     cors::Cors,
+    meter::Meter,
     problem::{Code, Problem},
     request_id::{self, X_REQUEST_ID},
 };
@@ -15,7 +16,11 @@ use axum::{
 };
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
-use std::{net::IpAddr, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 use tower::ServiceExt;
 
 /// How long a refusal for too many requests is held back: whoever goes on asking is read more slowly, on this connection only.
@@ -35,6 +40,7 @@ pub(crate) async fn answer(
 ) -> Response {
     let id = request_id::of(request.headers());
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let began = Instant::now();
     let versioned = request.uri().path().starts_with("/v1/");
     let address = client_address::of(peer, request.headers(), api.trusted_proxies());
     let mut response = if let Some(problem) = refused {
@@ -61,11 +67,18 @@ pub(crate) async fn answer(
         tokio::time::sleep(HELD_BACK).await;
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        api.metrics().refused(problem.code);
         problem.write(&mut response, id.to_str().unwrap_or(""));
+    }
+    match response.extensions_mut().remove::<Meter>() {
+        Some(meter) => meter.answered(response.status(), began.elapsed()),
+        None => api.metrics().unrouted().answered(response.status(), began.elapsed()),
     }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if versioned || !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if versioned {
         api.cors().expose(origin.as_ref(), headers);

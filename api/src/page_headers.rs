@@ -21,7 +21,6 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// A page, or a file that a page loads, of this content type: 200.
-#[allow(dead_code, reason = "the pages stand elsewhere")]
 pub(crate) fn page(content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();

@@ -35,6 +35,23 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::UnsupportedMediaType,
+        Self::PayloadTooLarge,
+        Self::InvalidRequest,
+        Self::UnknownSession,
+        Self::Conflict,
+        Self::LimitExceeded,
+        Self::RateLimited,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     /// Its HTTP status.
     pub(crate) fn status(self) -> StatusCode {
         match self {
@@ -56,7 +73,7 @@ impl Code {
     }
 
     /// A short title for people, the same for every occurrence.
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",

@@ -3,7 +3,10 @@
 //! Users, sessions and settings come in validated. Every call ends by itself within a few seconds: `Unavailable` when no
 //! home could be reached or its answer is not known.
 
-use crate::wire::{ClusterStatus, EncodedPresence, Located};
+use crate::{
+    figures::Figures,
+    wire::{ClusterStatus, EncodedPresence, Located},
+};
 use async_trait::async_trait;
 use rollcall_presence::{
     Activity, Answer, Device, HistoryEntry, Intent, ListKind, NodeName, Privacy, Profile, PublicPresence, RequestKey,
@@ -169,6 +172,22 @@ pub enum GoodbyeReason {
     Isolated = 4006,
 }
 
+impl GoodbyeReason {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::TokenExpired => "token_expired",
+            Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+            Self::Slow => "slow",
+            Self::Shutdown => "shutdown",
+            Self::Isolated => "isolated",
+        }
+    }
+}
+
 /// What is to be sent on a connection.
 #[derive(Debug)]
 pub enum Delivery {
@@ -232,6 +251,11 @@ pub trait Connection: Send + 'static {
     /// # Errors
     /// `UnknownSession` when it has ended, or `Unavailable`.
     async fn activity(&mut self, activity: Activity) -> Result<(), ServiceError>;
+
+    /// How many pending states newer ones have replaced since this was asked last.
+    fn take_conflated(&mut self) -> u64 {
+        0
+    }
 
     /// A sign of life of the session, at `at`. Cheap, never on a disk.
     fn heard(&mut self, at: UnixMs);
@@ -305,6 +329,9 @@ pub trait PresenceService: Send + Sync + 'static {
 
     /// Begins to rebuild a node's replicas elsewhere, to forget it afterwards.
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError>;
+
+    /// This node in numbers; cheap, and without a word to other nodes.
+    async fn figures(&self) -> Figures;
 
     /// Whether it can serve: `Err` says why not.
     async fn ready(&self) -> Result<(), &'static str>;

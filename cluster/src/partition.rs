@@ -13,7 +13,10 @@ use crate::{
 use openraft::{ReadPolicy, metrics::RaftMetrics};
 use parking_lot::RwLock;
 use rollcall_presence::{Command, NodeName, Outcome, PartitionId};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -71,13 +74,21 @@ pub struct Partition {
     id: PartitionId,
     replica: RwLock<Option<Arc<Replica>>>,
     board: Arc<RoleBoard>,
+    proposed: AtomicU64,
+    committed: AtomicU64,
 }
 
 impl Partition {
     /// A partition of which no replica is kept here.
     #[must_use]
     pub(crate) fn new(id: PartitionId) -> Self {
-        Self { id, replica: RwLock::new(None), board: Arc::new(RoleBoard::new()) }
+        Self {
+            id,
+            replica: RwLock::new(None),
+            board: Arc::new(RoleBoard::new()),
+            proposed: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+        }
     }
 
     /// From now on everything goes through `replica`, which is at home only as long as the node is well.
@@ -144,7 +155,16 @@ impl Partition {
     pub async fn propose(&self, command: Command) -> Result<Arc<Outcome>, ProposeError> {
         self.at_home().map_err(|NotHome { leader }| ProposeError::NotHome { leader })?;
         let Some(replica) = self.replica() else { return Err(ProposeError::NotHome { leader: None }) };
-        replica.proposer().propose(command).await
+        self.proposed.fetch_add(1, Ordering::Relaxed);
+        let outcome = replica.proposer().propose(command).await?;
+        self.committed.fetch_add(1, Ordering::Relaxed);
+        Ok(outcome)
+    }
+
+    /// How many commands were proposed here since the process began, and how many of them came back committed and applied.
+    #[must_use]
+    pub fn proposals(&self) -> (u64, u64) {
+        (self.proposed.load(Ordering::Relaxed), self.committed.load(Ordering::Relaxed))
     }
 
     /// Makes sure that this node is still the home, and that reads from now on reflect every acknowledged write; returns

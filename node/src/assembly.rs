@@ -85,9 +85,16 @@ impl Assembled {
             groups.into_iter().map(|group| HomePartition::new(group, rules, clock.clone(), nodes.clone())).collect();
         let homes = Homes::new(partitions.clone(), peers.clone());
         let ties = Ties::new(homes.clone(), sockets.clone(), clock.clone());
-        let openings = Openings::new(limits.connects_in_flight);
-        let doors = Doors::default();
-        let node = Arc::new(Node { clock, presence, limits, homes: homes.clone(), sockets, doors, openings });
+        let node = Arc::new(Node {
+            clock,
+            presence,
+            limits: limits.clone(),
+            homes: homes.clone(),
+            sockets,
+            nodes: nodes.clone(),
+            doors: Doors::default(),
+            openings: Openings::new(limits.connects_in_flight),
+        });
         nodes.begin(&ties);
         fanout.begin(partitions.clone());
         lane.begin(Served { homes, ties: ties.clone(), node: node.clone(), started: Instant::now() });

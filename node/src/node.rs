@@ -6,6 +6,7 @@ use crate::{
     doors::Doors,
     home::request::{HomeError, HomeReply, HomeRequest},
     homes::Homes,
+    nodes::AllNodes,
     openings::Openings,
     sockets::{Sockets, Why, outbox::Outbox},
 };
@@ -36,6 +37,8 @@ pub struct Node {
     pub homes: Arc<Homes>,
     /// The connections of this node.
     pub sockets: Arc<Sockets>,
+    /// The nodes that its homes tell.
+    pub nodes: Arc<AllNodes>,
     /// Whether connections are taken.
     pub doors: Doors,
     /// How many are opened at once.

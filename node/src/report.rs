@@ -5,6 +5,8 @@ use crate::{
     peers::message::{LedReport, NodeReport},
 };
 use futures::future::join_all;
+use rollcall_api::figures::Figures;
+use rollcall_cluster::Role;
 use std::time::Instant;
 
 /// The report of `node`, which runs since `started`. It leads what it could confirm its lease of just now.
@@ -38,6 +40,31 @@ pub async fn of(node: &Node, started: Instant) -> NodeReport {
         }
     }
     report
+}
+
+/// `node` in numbers, from what it knows by itself: nothing is confirmed, nobody is asked.
+pub(crate) fn figures(node: &Node, started: Instant) -> Figures {
+    let mut figures = Figures {
+        node: node.sockets.holder().node.to_string(),
+        uptime_s: started.elapsed().as_secs(),
+        watches: node.sockets.outboxes().iter().map(|outbox| outbox.watches() as u64).sum(),
+        frames_sent: node.nodes.parcels_sent(),
+        rss_bytes: resident_bytes(),
+        ..Figures::default()
+    };
+    for home in node.homes.partitions() {
+        figures.user_actors += home.user_actors() as u64;
+        let (proposed, committed) = home.group().proposals();
+        figures.proposals += proposed;
+        figures.commits += committed;
+        let Ok(sessions) = home.group().read(|view| view.ledger().sessions) else { continue };
+        figures.partitions_held += 1;
+        if matches!(home.role(), Role::Home { .. }) {
+            figures.partitions_led += 1;
+            figures.sessions += sessions;
+        }
+    }
+    figures
 }
 
 /// Resident memory of this process, bytes. Source: `/proc/self/statm`, second field, in pages.

@@ -16,6 +16,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use rollcall_api::{
+    figures::Figures,
     service::{
         ConnectRequest, Connection, Ending, HistoryQuery, LiveSession, NewSession, Page, PresenceService, Seen,
         ServiceError, Welcome,
@@ -223,6 +224,10 @@ impl PresenceService for NodeService {
 
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
         Ok(self.admin.remove(node).await?)
+    }
+
+    async fn figures(&self) -> Figures {
+        self.view.figures(&self.node)
     }
 
     async fn ready(&self) -> Result<(), &'static str> {

@@ -11,6 +11,7 @@ use crate::{
     report,
 };
 use futures::future::join_all;
+use rollcall_api::figures::Figures;
 use rollcall_api::wire::{ClusterStatus, Located, MoveStatus, NodeState, NodeStatus, PartitionStatus, RingStatus};
 use rollcall_cluster::Role;
 use rollcall_presence::{Incoming, Member, MemberState, NodeName, PartitionId, Placement, UserId};
@@ -47,6 +48,11 @@ impl ClusterView {
         };
         let replicas = replicas(&node.homes, &node.homes.peers().placement(), partition, None);
         Located { user: user.clone(), partition, leader, replicas }
+    }
+
+    /// This node in numbers.
+    pub(crate) fn figures(&self, node: &Node) -> Figures {
+        report::figures(node, self.started)
     }
 
     /// The whole cluster.

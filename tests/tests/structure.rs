@@ -187,6 +187,35 @@ fn the_pages_name_only_what_is_there() {
     assert!(named > 20, "the pages name folders and files");
 }
 
+/// The functions of all crates' sources, tests included.
+fn functions() -> BTreeSet<String> {
+    let folders = ["presence", "config", "cluster", "api", "node", "tests"];
+    let lines = folders.iter().flat_map(|folder| sources(&root().join(folder))).map(read);
+    let lines: Vec<String> = lines.collect();
+    let named = lines.iter().flat_map(|text| text.lines()).filter_map(|line| {
+        let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("async ");
+        Some(line.strip_prefix("fn ")?.split(['(', '<']).next()?.to_owned())
+    });
+    named.collect()
+}
+
+#[test]
+fn the_pages_of_proofs_name_only_tests_that_are_there() {
+    let functions = functions();
+    let mut named = 0;
+    for page in ["docs/security.md"] {
+        let text = read(root().join(page));
+        let is_sentence = |token: &&str| {
+            token.matches('_').count() >= 3 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        for token in text.split('`').skip(1).step_by(2).filter(is_sentence) {
+            assert!(functions.contains(token), "{page} names {token}, which is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "the page names tests");
+}
+
 #[test]
 fn every_dependency_is_named_in_a_decision() {
     let manifest: toml::Table = toml::from_str(&read(root().join("Cargo.toml"))).unwrap();

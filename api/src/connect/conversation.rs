@@ -4,7 +4,7 @@
 //! one is answered. A write of a status runs beside the deliveries, everything else before them.
 
 use super::{
-    ending::{End, broken, stopped},
+    ending::{End, OrElse, broken, no_session, stopped},
     inbound::{self, Ask, Refused},
     outbound::{self, Frame},
     pace::{Due, Pace},
@@ -107,7 +107,7 @@ impl Conversation {
             match connection.contacts_snapshot().await {
                 Ok(presences) => self.send_snapshot(None, &presences).await?,
                 Err(error) => {
-                    self.send(outbound::error(None, &error.into())).await?;
+                    self.error(None, &error.into()).await?;
                     return Err(End::Refused(TRY_AGAIN, "contacts unavailable"));
                 }
             }
@@ -175,6 +175,7 @@ impl Conversation {
     }
 
     async fn send(&mut self, mut frame: Frame) -> Result<(), End> {
+        self.api.metrics().frames_out.inc();
         match self.socket.send(&mut frame).await {
             Ok(()) => Ok(()),
             Err(error) => Err(stopped(&error, frame)),
@@ -192,6 +193,7 @@ impl Conversation {
     }
 
     async fn due(&mut self) -> Result<(), End> {
+        self.count_conflated();
         match self.pace.take() {
             Due::Nothing => Ok(()),
             Due::Dead => Err(End::Gone),
@@ -206,9 +208,16 @@ impl Conversation {
         }
     }
 
+    fn count_conflated(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            self.api.metrics().conflated.inc_by(connection.take_conflated());
+        }
+    }
+
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), End> {
         match delivery {
             Delivery::Presences(changed) => {
+                self.api.metrics().delivered.inc_by(changed.len() as u64);
                 let mut rest = &changed[..];
                 while !rest.is_empty() {
                     let (frame, later) = outbound::presences(rest);
@@ -234,6 +243,9 @@ impl Conversation {
         if let Some(connection) = &mut self.connection {
             connection.heard(self.heard_at);
         }
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            self.api.metrics().frames_in.inc();
+        }
         match message {
             Message::Text(text) => {
                 let asked = inbound::parse(&text);
@@ -243,7 +255,7 @@ impl Conversation {
                         self.malformed = 0;
                         match self.charge(ask.ids()) {
                             Ok(()) => self.carry_out(id, ask).await,
-                            Err(limited) => self.send(outbound::error(id, &limited)).await,
+                            Err(limited) => self.error(id, &limited).await,
                         }
                     }
                     Err(refused) => {
@@ -279,8 +291,13 @@ impl Conversation {
         charged
     }
 
+    async fn error(&mut self, id: Option<i64>, problem: &Problem) -> Result<(), End> {
+        self.api.metrics().refused(problem.code);
+        self.send(outbound::error(id, problem)).await
+    }
+
     async fn refuse(&mut self, refused: Refused) -> Result<(), End> {
-        self.send(outbound::error(refused.id, &refused.problem)).await?;
+        self.error(refused.id, &refused.problem).await?;
         self.malformed = if refused.malformed { self.malformed + 1 } else { 0 };
         if self.malformed < MALFORMED_MAX { Ok(()) } else { Err(End::Refused(POLICY, "too many malformed frames")) }
     }
@@ -301,17 +318,14 @@ impl Conversation {
                 let done = connection.activity(activity).await;
                 self.answer(id, done).await
             }
-            Ask::Activity(_) => {
-                let problem = Problem::new(Code::InvalidRequest, "an observer has no session to be active in");
-                self.send(outbound::error(id, &problem)).await
-            }
+            Ask::Activity(_) => self.error(id, &no_session()).await,
             Ask::Write(intent) => {
                 self.writing = Some((id, self.write(intent)));
                 Ok(())
             }
             Ask::Token(token) => match self.replace_token(&token) {
                 Ok(()) => self.answer(id, Ok(())).await,
-                Err(problem) => self.send(outbound::error(id, &problem)).await,
+                Err(problem) => self.error(id, &problem).await,
             },
         }
     }
@@ -340,7 +354,7 @@ impl Conversation {
         match (done, id) {
             (Ok(()), Some(id)) => self.send(outbound::ok(id)).await,
             (Ok(()), None) => Ok(()),
-            (Err(error), id) => self.send(outbound::error(id, &error.into())).await,
+            (Err(error), id) => self.error(id, &error.into()).await,
         }
     }
 
@@ -349,6 +363,7 @@ impl Conversation {
         let closed = matches!(end, End::Closed | End::Goodbye(GoodbyeReason::Revoked, _));
         let ending = if closed { Ending::Closed } else { Ending::Lost { heard_at: self.heard_at } };
         self.writing = None;
+        self.count_conflated();
         let connection = self.connection.take();
         let session_ends = async {
             if let Some(connection) = connection {
@@ -376,19 +391,9 @@ impl Conversation {
     }
 
     async fn farewell(&mut self, reason: GoodbyeReason, after_ms: u64) {
+        self.api.metrics().goodbye(reason);
         if self.socket.send(&mut outbound::goodbye(reason, after_ms)).await.is_ok() {
-            self.socket.close(reason as u16, outbound::reason_name(reason)).await;
+            self.socket.close(reason as u16, reason.name()).await;
         }
-    }
-}
-
-/// The other side's turn, when this one has nothing.
-trait OrElse {
-    fn map_or_pending(self, other: impl FnOnce() -> Self) -> Self;
-}
-
-impl<T> OrElse for Poll<T> {
-    fn map_or_pending(self, other: impl FnOnce() -> Self) -> Self {
-        if self.is_ready() { self } else { other() }
     }
 }

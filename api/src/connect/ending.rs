@@ -1,8 +1,11 @@
 //! How a conversation may end, and what a broken read or write says of it. Source: contract, section 8.
 
 use super::outbound::Frame;
-use crate::service::GoodbyeReason;
-use std::io;
+use crate::{
+    problem::{Code, Problem},
+    service::GoodbyeReason,
+};
+use std::{io, task::Poll};
 use tokio_tungstenite::tungstenite::{
     Error,
     error::{CapacityError, ProtocolError},
@@ -41,5 +44,22 @@ pub(super) fn broken(error: &Error) -> End {
             End::Refused(BAD_PROTOCOL, "protocol error")
         }
         _ => End::Gone,
+    }
+}
+
+/// Why an observer cannot be active.
+pub(super) fn no_session() -> Problem {
+    Problem::new(Code::InvalidRequest, "an observer has no session to be active in")
+}
+
+/// The other side's turn, when this one has nothing.
+pub(super) trait OrElse {
+    /// This one if it is ready, else what `other` finds.
+    fn map_or_pending(self, other: impl FnOnce() -> Self) -> Self;
+}
+
+impl<T> OrElse for Poll<T> {
+    fn map_or_pending(self, other: impl FnOnce() -> Self) -> Self {
+        if self.is_ready() { self } else { other() }
     }
 }

@@ -114,21 +114,8 @@ pub(super) fn goodbye(reason: GoodbyeReason, after_ms: u64) -> Frame {
 /// The goodbye's object.
 pub(crate) fn goodbye_json(reason: GoodbyeReason, after_ms: u64) -> String {
     let reconnect = !matches!(reason, GoodbyeReason::Replaced | GoodbyeReason::Revoked);
-    let reason = reason_name(reason);
+    let reason = reason.name();
     format!("{{\"type\":\"goodbye\",\"reason\":\"{reason}\",\"reconnect\":{reconnect},\"after_ms\":{after_ms}}}")
-}
-
-/// The name of a reason on the wire.
-pub(super) fn reason_name(reason: GoodbyeReason) -> &'static str {
-    match reason {
-        GoodbyeReason::Drain => "drain",
-        GoodbyeReason::TokenExpired => "token_expired",
-        GoodbyeReason::Replaced => "replaced",
-        GoodbyeReason::Revoked => "revoked",
-        GoodbyeReason::Slow => "slow",
-        GoodbyeReason::Shutdown => "shutdown",
-        GoodbyeReason::Isolated => "isolated",
-    }
 }
 
 /// How many of `presences` fit into one frame.

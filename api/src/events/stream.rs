@@ -114,6 +114,7 @@ impl Events {
     }
 
     fn goodbye(&mut self, reason: GoodbyeReason, after_ms: u64) {
+        self.api.metrics().goodbye(reason);
         self.event("goodbye", &goodbye_json(reason, after_ms));
         // An observer: it has no session whose ending anybody would wait for.
         if let Some(connection) = self.connection.take() {
@@ -138,7 +139,10 @@ impl Events {
 
     fn deliver(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Presences(changed) => self.split("presence", &changed),
+            Delivery::Presences(changed) => {
+                self.api.metrics().delivered.inc_by(changed.len() as u64);
+                self.split("presence", &changed);
+            }
             Delivery::Unwatched(users) => self.unwatched(&users),
             Delivery::Goodbye { reason, after_ms } => self.goodbye(reason, after_ms),
         }
@@ -180,6 +184,9 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            self.api.metrics().conflated.inc_by(connection.take_conflated());
+        }
         self.api.streams().end(self.id.stream);
     }
 }

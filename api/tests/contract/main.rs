@@ -15,6 +15,7 @@ mod handshake;
 mod hostile;
 mod keys;
 mod lists;
+mod pages;
 mod reading;
 mod rotation;
 mod sessions;

@@ -29,6 +29,11 @@ pub trait Group: Send + Sync + 'static {
     /// [`NotHeld`]: `read` was not called.
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld>;
 
+    /// How many commands were proposed here, and how many of them came back committed; zeros where nobody counts.
+    fn proposals(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
     /// The partition as this node sees it.
     fn status(&self) -> Option<PartitionReport>;
 }
@@ -72,6 +77,10 @@ impl Group for Partition {
 
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld> {
         Self::read(self, |view| read(view))
+    }
+
+    fn proposals(&self) -> (u64, u64) {
+        Self::proposals(self)
     }
 
     fn status(&self) -> Option<PartitionReport> {

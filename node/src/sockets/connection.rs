@@ -182,6 +182,10 @@ impl Connection for LiveConnection {
         }
     }
 
+    fn take_conflated(&mut self) -> u64 {
+        self.outbox.take_conflated()
+    }
+
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.follow_on(cx);
         self.outbox.poll_pending(cx, self.following.is_none())

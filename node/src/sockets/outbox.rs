@@ -39,6 +39,8 @@ pub(super) struct Inner {
     pub(super) unwatched: Vec<UserId>,
     pub(super) goodbye: Option<(GoodbyeReason, u64)>,
     waker: Option<Waker>,
+    /// Pending states that newer ones replaced.
+    conflated: u64,
 }
 
 /// The pending side of one connection.
@@ -104,6 +106,17 @@ impl Outbox {
     #[must_use]
     pub fn decided_since(&self, revision: u64) -> bool {
         self.inner.lock().viewer_decided > revision + 1
+    }
+
+    /// How many pending states newer ones have replaced since this was asked last.
+    pub fn take_conflated(&self) -> u64 {
+        std::mem::take(&mut self.inner.lock().conflated)
+    }
+
+    /// How many users are watched.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.inner.lock().by_user.len()
     }
 
     /// The connection is to be closed.
@@ -287,6 +300,7 @@ impl Inner {
     fn mark(&mut self, slot: u32) {
         let Some(Some(held)) = self.slots.get_mut(slot as usize) else { return };
         if held.is(DIRTY) || !held.is(LIVE) {
+            self.conflated += u64::from(held.is(DIRTY));
             return;
         }
         tracing::trace!(target: "rollcall::path", hop = "outbox");

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use outbox::{FakeConnection, Outbox};
 use parking_lot::Mutex;
 use rollcall_api::{
+    figures::Figures,
     service::{
         ConnectRequest, Connection, Ending, GoodbyeReason, HistoryQuery, LiveSession, Page, PresenceService, Seen,
         ServiceError, Welcome,
@@ -282,6 +283,11 @@ impl PresenceService for Fake {
         self.connections.lock().insert(number, outbox);
         let connection = FakeConnection { fake: self.me.upgrade().unwrap(), number, closed: false };
         Ok((Welcome { session, resumed, node: name(), resume }, Box::new(connection)))
+    }
+
+    async fn figures(&self) -> Figures {
+        let frames_sent = [(name(), 3)].into();
+        Figures { node: "n1".into(), frames_sent, rss_bytes: Some(1), ..Figures::default() }
     }
 
     async fn cluster_status(&self) -> ClusterStatus {
