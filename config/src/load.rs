@@ -23,7 +23,7 @@ use std::{
 const PREFIX: &str = "ROLLCALL_";
 
 /// Variables that the program's client commands read; they are no settings.
-pub const CLIENT_VARIABLES: [&str; 2] = ["ROLLCALL_URL", "ROLLCALL_TOKEN"];
+pub const CLIENT_VARIABLES: [&str; 3] = ["ROLLCALL_URL", "ROLLCALL_TOKEN", "ROLLCALL_CA_FILE"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

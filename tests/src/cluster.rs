@@ -132,6 +132,11 @@ impl Cluster {
         self.nodes.push(Member { name, peer, server: launch.prepare() });
     }
 
+    /// Changes how the node at `at` is started from the next time on.
+    pub fn relaunch(&mut self, at: usize, change: impl FnOnce(Launch) -> Launch) {
+        self.nodes[at].server.relaunch(change);
+    }
+
     /// Starts the process at `at`, and waits for nothing: the first founds, the others join whoever is there.
     ///
     /// # Panics

@@ -166,8 +166,13 @@ pub(crate) fn command(directory: &Path) -> Command {
     command
 }
 
-/// Sends SIGTERM; the shell knows how without unsafe code.
+/// Sends SIGTERM.
 pub(crate) fn terminate(process: u32) {
-    let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "terminate"]).arg(process.to_string()).status();
-    assert!(sent.is_ok_and(|s| s.success()), "SIGTERM to {process}");
+    signal("TERM", process);
+}
+
+/// Sends a signal; the shell knows how without unsafe code.
+pub(crate) fn signal(name: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "signal", name, &process.to_string()]).status();
+    assert!(sent.is_ok_and(|s| s.success()), "SIG{name} to {process}");
 }

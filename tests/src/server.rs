@@ -6,7 +6,7 @@
 use crate::{
     client::Client,
     output::Output,
-    program::{command, terminate},
+    program::{command, signal, terminate},
     reaper::Reaper,
     token::Claims,
     wait::{DEADLINE, poll},
@@ -233,6 +233,11 @@ impl Server {
     #[must_use]
     pub fn process(&self) -> u32 {
         self.running.as_ref().expect("a running node").0.id()
+    }
+
+    /// Asks it to read its keys and certificates again (SIGHUP).
+    pub fn hang_up(&self) {
+        signal("HUP", self.process());
     }
 
     /// Kills it and removes its data directory: a disk that is lost.

@@ -1,10 +1,11 @@
 //! The HTTP side of a client command.
 //!
-//! Owns the server's address, the credentials and the reading of problems. Relies on `reqwest`. Promises errors that say
+//! Owns the credentials and the reading of problems. Relies on `reqwest`. Promises errors that say
 //! to a person what to do: start a server, name a key, ask for another scope.
 
 use super::{
     command_line::ClientOptions,
+    server::{Server, ServerError, fault_of_tls},
     token::{MINTED_TTL, MintError, Minter},
 };
 use reqwest::{Method, StatusCode, Url};
@@ -21,11 +22,17 @@ const SERVICE_USER: &str = "rollcall-program";
 /// Why a request had no good answer. A write may have taken effect only where the variant says so.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("{0:?} is not the address of a server: it looks like http://127.0.0.1:7700")]
-    Address(String),
+    /// Nothing was sent.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// Nothing was sent.
     #[error("no server answers at {url}: is it running? (`rollcall` starts one; --url or ROLLCALL_URL name another)")]
     Unreachable { url: String },
+    /// Nothing was sent.
+    #[error(
+        "the server at {url} cannot be believed: {why}; if it is yours, name the authority of its certificate with --ca-file FILE"
+    )]
+    Unbelieved { url: String, why: String },
     /// A write may have taken effect.
     #[error("the server at {url} did not finish its answer: {source}")]
     CutOff { url: String, source: reqwest::Error },
@@ -97,31 +104,30 @@ impl Credentials {
     }
 }
 
-/// Reads the address of a server.
-pub(crate) fn address(text: &str) -> Result<Url, ClientError> {
-    match Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(url),
-        _ => Err(ClientError::Address(text.into())),
-    }
-}
-
 /// A server over HTTP.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    url: Url,
+    server: Server,
 }
 
 impl Client {
-    pub(crate) fn new(url: Url) -> Result<Self, ClientError> {
-        let built =
+    pub(crate) fn new(server: Server) -> Result<Self, ClientError> {
+        let mut built =
             reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).timeout(REQUEST_MAX).tcp_nodelay(true);
-        let http = built.build().map_err(|source| ClientError::CutOff { url: url.to_string(), source })?;
-        Ok(Self { http, url })
+        if let Some(tls) = &server.tls {
+            built = built.use_preconfigured_tls(tls.as_ref().clone());
+        }
+        let http = built.build().map_err(|source| ClientError::CutOff { url: server.url.to_string(), source })?;
+        Ok(Self { http, server })
     }
 
     pub(crate) fn url(&self) -> &Url {
-        &self.url
+        &self.server.url
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// The answer to a GET, as text.
@@ -158,19 +164,23 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<String, ClientError> {
-        let url = format!("{}{path}", self.url.as_str().trim_end_matches('/'));
+        let url = format!("{}{path}", self.url().as_str().trim_end_matches('/'));
         let mut request = self.http.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let failed = |source: reqwest::Error| match source.is_connect() {
-            true => ClientError::Unreachable { url: self.url.to_string() },
-            false => ClientError::CutOff { url: self.url.to_string(), source },
+        let failed = |source: reqwest::Error| {
+            let url = self.url().to_string();
+            match fault_of_tls(&source) {
+                Some(fault) if source.is_connect() => ClientError::Unbelieved { url, why: fault.to_string() },
+                None if source.is_connect() => ClientError::Unreachable { url },
+                _ => ClientError::CutOff { url, source },
+            }
         };
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let text = answer.text().await.map_err(failed)?;
-        if status.is_success() { Ok(text) } else { Err(refused(&self.url, status.as_u16(), &text)) }
+        if status.is_success() { Ok(text) } else { Err(refused(self.url(), status.as_u16(), &text)) }
     }
 }
 
@@ -210,16 +220,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_http_addresses_are_taken() {
-        assert!(address("http://127.0.0.1:7700").is_ok());
-        for bad in ["127.0.0.1:7700", "https://a", "", "http://"] {
-            assert!(address(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_401_says_which_key_is_meant() {
-        let url = address("http://127.0.0.1:1").unwrap();
+        let url = Url::parse("http://127.0.0.1:1").unwrap();
         let body = r#"{"type":"x","title":"x","status":401,"detail":"expired","code":"unauthenticated"}"#;
         let said = refused(&url, 401, body).to_string();
         assert!(said.contains("--auth-key") && said.contains("expired"), "{said}");
@@ -229,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_is_unreachable() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let client = Client::new(address(&format!("http://{free}")).unwrap()).unwrap();
+        let client = Client::new(Server::at(&format!("http://{free}")).unwrap()).unwrap();
         let error = client.get("t", "/v1/users/a/presence").await.err().unwrap();
         assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
     }

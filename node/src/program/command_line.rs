@@ -90,6 +90,9 @@ pub(crate) struct ClientOptions {
     /// The server
     #[arg(long, env = "ROLLCALL_URL", default_value = "http://127.0.0.1:7700")]
     pub(crate) url: String,
+    /// The authorities to believe, PEM, instead of the system's, where the server is spoken to by https
+    #[arg(long, env = "ROLLCALL_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// A token to use as it is, instead of minting one
     #[arg(long, env = "ROLLCALL_TOKEN", hide_env_values = true, value_name = "JWT")]
     pub(crate) token: Option<String>,

@@ -5,10 +5,11 @@
 
 use super::{
     Failure,
-    client::{Client, ClientError, Credentials, address},
+    client::{Client, ClientError, Credentials},
     command_line::ConnectOptions,
     follower::{Follower, Following, Heard},
     frame::Presence,
+    server::Server,
     stop, terminal,
 };
 use rollcall_presence::{Device, InvalidId, UserId};
@@ -66,12 +67,12 @@ pub(crate) async fn run(options: &ConnectOptions) -> Result<(), Failure> {
     Device::new(&options.device).map_err(|e| Failure::usage(ConnectError::Id(e)))?;
     let friends = options.friend.iter().map(|f| UserId::new(f)).collect::<Result<Vec<_>, _>>();
     let friends = friends.map_err(|e| Failure::usage(ConnectError::Id(e)))?;
-    let url = address(&options.client.url).map_err(Failure::usage)?;
+    let server = Server::of(&options.client).map_err(Failure::usage)?;
     let credentials = Credentials::of(&options.client).map_err(ClientError::from)?;
-    befriend(&Client::new(url.clone())?, &credentials, &user, &friends).await?;
+    befriend(&Client::new(server.clone())?, &credentials, &user, &friends).await?;
 
     let following = Following {
-        url,
+        server,
         credentials,
         user: user.to_string(),
         scope: "user",
@@ -126,7 +127,9 @@ async fn befriend(
     }
     let service = credentials.service().map_err(ClientError::from)?;
     let failed = |of: &str, other: &str, error: ClientError| match error {
-        error @ (ClientError::Unreachable { .. } | ClientError::Unauthenticated { .. }) => Failure::from(error),
+        error @ (ClientError::Unreachable { .. }
+        | ClientError::Unbelieved { .. }
+        | ClientError::Unauthenticated { .. }) => Failure::from(error),
         error => ConnectError::Contacts(other.into(), of.into(), error).into(),
     };
     client.add_contacts(&service, user, &friends).await.map_err(|e| failed(user, &friends.join(", "), e))?;

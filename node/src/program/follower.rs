@@ -7,10 +7,10 @@ use super::{
     backoff::{Backoff, fraction},
     client::{ClientError, Credentials},
     frame::{self, Presence},
+    server::Server,
     socket::{Event, Opening, Socket, SocketError},
     token::MINTED_TTL,
 };
-use reqwest::Url;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,7 +25,7 @@ const SILENCE_SLACK: Duration = Duration::from_secs(5);
 
 /// Who connects, and what is followed.
 pub(crate) struct Following {
-    pub(crate) url: Url,
+    pub(crate) server: Server,
     pub(crate) credentials: Credentials,
     pub(crate) user: String,
     pub(crate) scope: &'static str,
@@ -143,7 +143,7 @@ impl Follower {
         let of = &self.following;
         let token = of.credentials.token(&of.user, of.scope, MINTED_TTL).map_err(ClientError::from)?;
         let opening = Opening {
-            url: &of.url,
+            server: &of.server,
             token: &token,
             device: of.device.as_deref(),
             contacts: of.watched.is_empty(),
@@ -260,7 +260,7 @@ mod tests {
 
     fn follower() -> Follower {
         let following = Following {
-            url: super::super::client::address("http://127.0.0.1:1").unwrap(),
+            server: Server::at("http://127.0.0.1:1").unwrap(),
             credentials: Credentials::Token("t".into()),
             user: "alice".into(),
             scope: "user",
@@ -323,7 +323,7 @@ mod tests {
     async fn a_lost_connection_is_resumed_and_only_news_is_told() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut following = follower().following;
-        following.url = super::super::client::address(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        following.server = Server::at(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         following.device = Some("terminal".into());
         let server = async {
             let (first, peer) = serve(&listener, &[welcome(false), snapshot(5)]).await;

@@ -16,6 +16,7 @@ mod latency;
 mod open_files;
 mod recover;
 mod replay;
+mod server;
 mod socket;
 mod status;
 mod stop;

@@ -6,11 +6,17 @@
 use super::{
     client::{CONNECT_MAX, ClientError, refused},
     frame,
+    server::{Server, fault_of_tls},
 };
 use futures::{SinkExt as _, StreamExt as _};
 use reqwest::Url;
-use std::time::Duration;
-use tokio::{net::TcpStream, time::timeout};
+use std::{fmt, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -33,7 +39,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// How to connect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Opening<'a> {
-    pub(crate) url: &'a Url,
+    pub(crate) server: &'a Server,
     pub(crate) token: &'a str,
     pub(crate) device: Option<&'a str>,
     /// Whether contacts are watched from the start.
@@ -78,18 +84,23 @@ pub(crate) enum Event {
     Over(Option<u16>),
 }
 
+/// Bytes to and from a server, with TLS around them or without.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Wire for S {}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Wire>>,
     url: String,
 }
 
 impl Socket {
     /// Connects, and waits for the welcome.
     pub(crate) async fn open(opening: &Opening<'_>) -> Result<(Self, Welcome), SocketError> {
-        let broken = |detail: &dyn std::fmt::Display| SocketError::Broken {
-            url: opening.url.to_string(),
+        let broken = |detail: &dyn fmt::Display| SocketError::Broken {
+            url: opening.server.url.to_string(),
             detail: detail.to_string(),
         };
         match timeout(CONNECT_MAX, Self::upgrade(opening)).await {
@@ -99,16 +110,9 @@ impl Socket {
     }
 
     async fn upgrade(opening: &Opening<'_>) -> Result<(Self, Welcome), SocketError> {
-        let url = opening.url.to_string();
-        let broken =
-            |detail: &dyn std::fmt::Display| SocketError::Broken { url: url.clone(), detail: detail.to_string() };
-        let host = opening.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = opening.url.port_or_known_default().unwrap_or(80);
-        let tcp = TcpStream::connect((host, port)).await.map_err(|e| match e.kind() {
-            std::io::ErrorKind::ConnectionRefused => ClientError::Unreachable { url: url.clone() }.into(),
-            _ => broken(&e),
-        })?;
-        tcp.set_nodelay(true).map_err(|e| broken(&e))?;
+        let url = opening.server.url.to_string();
+        let broken = |detail: &dyn fmt::Display| SocketError::Broken { url: url.clone(), detail: detail.to_string() };
+        let wire = wire(opening.server, &broken).await?;
         let mut request = connect_url(opening).as_str().into_client_request().map_err(|e| broken(&e))?;
         let bearer = HeaderValue::from_str(&format!("Bearer {}", opening.token)).map_err(|e| broken(&e))?;
         request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -118,11 +122,11 @@ impl Socket {
             .max_write_buffer_size(WRITE_BUFFER_MAX_BYTES)
             .max_message_size(Some(FRAME_MAX_BYTES))
             .max_frame_size(Some(FRAME_MAX_BYTES));
-        let stream = match client_async_with_config(request, tcp, Some(config)).await {
+        let stream = match client_async_with_config(request, wire, Some(config)).await {
             Ok((stream, _)) => stream,
             Err(tungstenite::Error::Http(answer)) => {
                 let body = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
-                let source = handshake_refused(opening.url, answer.status().as_u16(), &body);
+                let source = handshake_refused(&opening.server.url, answer.status().as_u16(), &body);
                 return Err(match retry_after(answer.headers()) {
                     Some(after) => SocketError::Later { source, after },
                     None => source.into(),
@@ -183,7 +187,31 @@ impl Socket {
     }
 }
 
-fn welcome(text: &str, broken: &dyn Fn(&dyn std::fmt::Display) -> SocketError) -> Result<Welcome, SocketError> {
+/// Reaches a server, and shakes hands with it if it is spoken to over TLS.
+async fn wire(
+    server: &Server,
+    broken: &(dyn Fn(&dyn fmt::Display) -> SocketError + Sync),
+) -> Result<Box<dyn Wire>, SocketError> {
+    let url = || server.url.to_string();
+    let host = server.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = server.url.port_or_known_default().unwrap_or(80);
+    let tcp = TcpStream::connect((host, port)).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => ClientError::Unreachable { url: url() }.into(),
+        _ => broken(&e),
+    })?;
+    tcp.set_nodelay(true).map_err(|e| broken(&e))?;
+    let Some(tls) = &server.tls else { return Ok(Box::new(tcp)) };
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| broken(&e))?;
+    match TlsConnector::from(tls.clone()).connect(name, tcp).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(e) => Err(match fault_of_tls(&e) {
+            Some(fault) => ClientError::Unbelieved { url: url(), why: fault.to_string() }.into(),
+            None => broken(&e),
+        }),
+    }
+}
+
+fn welcome(text: &str, broken: &dyn Fn(&dyn fmt::Display) -> SocketError) -> Result<Welcome, SocketError> {
     /// The contract's `ping_ms`, for a server that leaves it out.
     const PING_MS: u64 = 20_000;
     let frame = frame::read(text)?;
@@ -195,10 +223,10 @@ fn welcome(text: &str, broken: &dyn Fn(&dyn std::fmt::Display) -> SocketError) -
 }
 
 fn connect_url(opening: &Opening<'_>) -> Url {
-    let mut url = opening.url.clone();
-    // `http` and `ws` are both special schemes, so this always holds.
-    let _ = url.set_scheme("ws");
-    url.set_path(&format!("{}/v1/connect", opening.url.path().trim_end_matches('/')));
+    let mut url = opening.server.url.clone();
+    // All four are special schemes, so this always holds.
+    let _ = url.set_scheme(if opening.server.tls.is_some() { "wss" } else { "ws" });
+    url.set_path(&format!("{}/v1/connect", opening.server.url.path().trim_end_matches('/')));
     {
         let mut query = url.query_pairs_mut();
         if let Some(device) = opening.device {
@@ -234,13 +262,12 @@ fn handshake_refused(url: &Url, status: u16, body: &str) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::client::address;
 
     #[test]
     fn the_query_says_what_the_opening_says() {
-        let url = address("http://[::1]:7700").unwrap();
+        let server = Server::at("http://[::1]:7700").unwrap();
         let opening = Opening {
-            url: &url,
+            server: &server,
             token: "t",
             device: Some("web"),
             contacts: false,
@@ -254,8 +281,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_is_unreachable() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let url = address(&format!("http://{free}")).unwrap();
-        let opening = Opening { url: &url, token: "t", device: None, contacts: true, session: true, resume: None };
+        let server = Server::at(&format!("http://{free}")).unwrap();
+        let opening =
+            Opening { server: &server, token: "t", device: None, contacts: true, session: true, resume: None };
         let error = Socket::open(&opening).await.err().unwrap();
         assert!(matches!(error, SocketError::Refused(ClientError::Unreachable { .. })), "{error}");
     }

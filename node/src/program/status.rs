@@ -4,9 +4,10 @@
 
 use super::{
     Failure,
-    client::{self, Client, ClientError, Credentials, address},
+    client::{self, Client, ClientError, Credentials},
     command_line::StatusOptions,
     connect::note,
+    server::Server,
     stop,
 };
 use anstyle::{AnsiColor, Style};
@@ -79,7 +80,7 @@ struct Move {
 
 /// Prints the status once, or until told to stop.
 pub(crate) async fn run(options: &StatusOptions) -> Result<(), Failure> {
-    let client = Client::new(address(&options.client.url).map_err(Failure::usage)?)?;
+    let client = Client::new(Server::of(&options.client).map_err(Failure::usage)?)?;
     let credentials = Credentials::of(&options.client).map_err(ClientError::from)?;
     loop {
         let token = credentials.admin().map_err(ClientError::from)?;

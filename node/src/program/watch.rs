@@ -4,10 +4,11 @@
 
 use super::{
     Failure,
-    client::{ClientError, Credentials, address},
+    client::{ClientError, Credentials},
     command_line::WatchOptions,
     connect::print,
     follower::{Follower, Following, Heard},
+    server::Server,
     stop,
 };
 use rollcall_presence::{InvalidId, UserId, limits::WATCHES_MAX};
@@ -39,7 +40,7 @@ pub(crate) async fn run(options: &WatchOptions) -> Result<(), Failure> {
         return Err(Failure::usage(WatchError::TooMany(options.user.len())));
     }
     let following = Following {
-        url: address(&options.client.url).map_err(Failure::usage)?,
+        server: Server::of(&options.client).map_err(Failure::usage)?,
         credentials: Credentials::of(&options.client).map_err(ClientError::from)?,
         user: "rollcall-watch".into(),
         scope: "service",

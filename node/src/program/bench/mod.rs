@@ -16,6 +16,7 @@ use super::{
     frame,
     latency::Latency,
     open_files,
+    server::Server,
     socket::{Event, Opening, Socket, SocketError},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -63,6 +64,8 @@ pub(crate) enum BenchError {
 struct Bench<'a> {
     options: &'a BenchOptions,
     client: Client,
+    /// What sockets are spread over.
+    nodes: Vec<Server>,
     credentials: Credentials,
     service: String,
     names: Vec<String>,
@@ -77,9 +80,10 @@ pub(crate) async fn run(options: &BenchOptions) -> Result<bool, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let prefix = options.prefix.clone().unwrap_or_else(|| format!("bench-{}-", now.as_millis()));
     let names: Vec<String> = (0..options.users).map(|n| format!("{prefix}{n:06}")).collect();
-    let client = Client::new(client::address(&options.client.url)?)?;
+    let client = Client::new(Server::of(&options.client).map_err(Failure::usage)?)?;
+    let nodes = Server::all(&options.nodes, &options.client).map_err(Failure::usage)?;
     let service = credentials.service().map_err(Failure::failed)?;
-    let bench = Bench { options, client, credentials, service, names };
+    let bench = Bench { options, client, nodes, credentials, service, names };
     let measured = bench.measure().await;
     bench.delete_people().await;
     let (text, whole) = measured.map_err(Failure::failed)?;
@@ -164,11 +168,8 @@ impl Bench<'_> {
         let token =
             self.credentials.token(&self.names[index], "user", self.options.duration + Duration::from_secs(3_600));
         let token = token.map_err(ClientError::from)?;
-        let url = match self.options.nodes.get(index % self.options.nodes.len().max(1)) {
-            Some(node) => client::address(node)?,
-            None => self.client.url().clone(),
-        };
-        let opening = Opening { url: &url, token: &token, device: None, contacts: true, session: true, resume: None };
+        let server = self.nodes.get(index % self.nodes.len().max(1)).unwrap_or_else(|| self.client.server());
+        let opening = Opening { server, token: &token, device: None, contacts: true, session: true, resume: None };
         let (mut socket, _) = Socket::open(&opening).await?;
         loop {
             match socket.event().await {

@@ -124,10 +124,10 @@ impl Guest {
     /// One attempt to connect.
     async fn open(&mut self, stage: &Stage, contacts: bool) -> Result<Socket, SocketError> {
         let token = stage.token(self.user)?;
-        let (node, url) = stage.node(self.node);
+        let (node, server) = stage.node(self.node);
         self.node = Some(node);
         let (device, resume) = (Some(self.device), self.resume.as_deref());
-        let opening = Opening { url, token: &token, device, contacts, session: true, resume };
+        let opening = Opening { server, token: &token, device, contacts, session: true, resume };
         match Socket::open(&opening).await {
             Ok((socket, welcome)) => {
                 self.welcomed(stage, welcome);

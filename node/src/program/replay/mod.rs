@@ -23,9 +23,10 @@ mod visitor;
 
 use super::{
     Failure,
-    client::{ClientError, Credentials, address},
+    client::{ClientError, Credentials},
     command_line::ReplayOptions,
     open_files,
+    server::Server,
     terminal::bar,
 };
 use judge::{Judge, Strictness};
@@ -148,16 +149,13 @@ fn stage(options: &ReplayOptions, script: Script, prefix: &str) -> Result<Stage,
         rollcall_presence::UserId::new(&format!("{prefix}{name}"))
             .map_err(|e| ReplayError::Prefix(prefix.into(), e))?;
     }
-    let mut urls = Vec::new();
-    for url in if options.nodes.is_empty() { std::slice::from_ref(&options.client.url) } else { &options.nodes } {
-        urls.push(address(url).map_err(Failure::usage)?);
-    }
+    let nodes = Server::all(&options.nodes, &options.client).map_err(Failure::usage)?;
     let credentials = Credentials::of(&options.client).map_err(ClientError::from)?;
     if !credentials.mints() {
         return Err(Failure::usage(ReplayError::NoKey));
     }
     let convergence_max = options.through_faults.then_some(options.convergence_max);
-    Ok(Stage::new(script, prefix, credentials, urls, convergence_max)?)
+    Ok(Stage::new(script, prefix, credentials, nodes, convergence_max)?)
 }
 
 async fn play(stage: Stage, pace: Pace, title: String) -> Result<bool, Failure> {

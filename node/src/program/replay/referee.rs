@@ -3,7 +3,10 @@
 //! Owns a client a node, and the repeats. Relies on the requests being reads, or writes that may be made twice.
 
 use super::patience::{Patience, may_pass};
-use crate::program::client::{Client, ClientError};
+use crate::program::{
+    client::{Client, ClientError},
+    server::{Server, ServerError},
+};
 use reqwest::Url;
 use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +19,11 @@ pub(crate) struct Referee {
 }
 
 impl Referee {
-    /// Of the nodes at `urls`; at least one. Without `through_faults` the first one is asked, and once.
-    pub(crate) fn new(urls: &[Url], through_faults: bool) -> Result<Self, ClientError> {
-        let clients: Vec<Client> = urls.iter().cloned().map(Client::new).collect::<Result<_, _>>()?;
+    /// Of `nodes`; at least one. Without `through_faults` the first one is asked, and once.
+    pub(crate) fn new(nodes: &[Server], through_faults: bool) -> Result<Self, ClientError> {
+        let clients: Vec<Client> = nodes.iter().cloned().map(Client::new).collect::<Result<_, _>>()?;
         if clients.is_empty() {
-            return Err(ClientError::Address(String::new()));
+            return Err(ServerError::Address(String::new()).into());
         }
         Ok(Self { clients, next: AtomicUsize::new(0), through_faults })
     }

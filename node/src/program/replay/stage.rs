@@ -16,10 +16,10 @@ use super::{
 use crate::program::{
     client::{self, ClientError, Credentials},
     frame::{Status, UnreadableFrame},
+    server::Server,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::{Mutex, MutexGuard};
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{
@@ -48,8 +48,8 @@ pub(crate) struct Stage {
     names: Vec<String>,
     index: HashMap<String, UserIx>,
     judge: Mutex<Judge>,
-    urls: Vec<Url>,
-    next_url: AtomicUsize,
+    nodes: Vec<Server>,
+    next_node: AtomicUsize,
     /// How long convergence may take after a fault, in a replay through them.
     convergence_max: Option<Duration>,
     service: String,
@@ -72,7 +72,7 @@ impl Stage {
         script: Script,
         prefix: &str,
         credentials: Credentials,
-        urls: Vec<Url>,
+        nodes: Vec<Server>,
         convergence_max: Option<Duration>,
     ) -> Result<Self, ClientError> {
         let bases = vec![0; script.users.len()];
@@ -80,7 +80,7 @@ impl Stage {
         let names: Vec<String> = script.users.iter().map(|u| format!("{prefix}{u}")).collect();
         let index = names.iter().cloned().zip(0..).collect();
         Ok(Self {
-            referee: Referee::new(&urls, convergence_max.is_some())?,
+            referee: Referee::new(&nodes, convergence_max.is_some())?,
             lived: Lived::default(),
             convergence_max,
             service: credentials.token("rollcall-replay", "service", RUN_TTL)?,
@@ -90,8 +90,8 @@ impl Stage {
             names,
             index,
             judge: Mutex::new(judge),
-            urls,
-            next_url: AtomicUsize::new(0),
+            nodes,
+            next_node: AtomicUsize::new(0),
             started: Instant::now(),
         })
     }
@@ -125,13 +125,13 @@ impl Stage {
     }
 
     /// The node for the next connection: each in turn, but not the one that was left, if there is another.
-    pub(crate) fn node(&self, left: Option<usize>) -> (usize, &Url) {
-        let next = || self.next_url.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+    pub(crate) fn node(&self, left: Option<usize>) -> (usize, &Server) {
+        let next = || self.next_node.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let node = match next() {
             same if self.through_faults() && left == Some(same) => next(),
             node => node,
         };
-        (node, &self.urls[node])
+        (node, &self.nodes[node])
     }
 
     pub(crate) fn now_us(&self) -> u64 {
