@@ -5,7 +5,7 @@
 use crate::{
     api::Api,
     envelope,
-    heads::{Heads, Silence, Spoken},
+    heads::{Connected, Heads, Silence},
     router,
     stall::Patient,
 };
@@ -18,7 +18,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -33,6 +33,9 @@ const HEADER_MAX_BYTES: usize = 80 * 1_024;
 const SEND_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Connections that wait to be accepted: a herd that comes back at once.
 const BACKLOG: u32 = 4_096;
+/// Places besides those of the WebSockets and event streams that a node may serve: for requests, for health above all, and for
+/// those who have to be told that the node is full.
+const PLACES_BESIDES: u32 = 1_024;
 /// Pause after an `accept` that failed, as it does without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for requests in flight and for goodbyes.
@@ -67,13 +70,13 @@ pub async fn serve_ops(listener: TcpListener, api: Api, shutdown: impl Future<Ou
 }
 
 async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Future<Output = ()>) {
-    let places_max = api.options().limits.connections;
+    let places_max = api.options().limits.connections.saturating_add(PLACES_BESIDES);
     let places = Arc::new(Semaphore::new(places_max as usize));
     let heads = Heads::new(api.options().limits.heads_in_flight as usize);
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        // At the bound nothing is accepted: clients wait in the backlog, and other nodes are free to take them.
+        // At the bound nothing is accepted: clients wait in the backlog.
         let accepted = async {
             let place = places.clone().acquire_owned().await.ok()?;
             Some((listener.accept().await, place))
@@ -84,10 +87,11 @@ async fn run(listener: TcpListener, api: Api, router: Router, shutdown: impl Fut
         };
         match accepted {
             Some((Ok((stream, peer)), place)) => {
-                let accepted = Accepted { stream, peer: peer.ip(), place: Arc::new(place), spoken: Spoken::default() };
-                let spoken = accepted.spoken.clone();
+                let silence = heads.begin();
+                let connected = Connected(silence.clone());
+                let accepted = Accepted { stream, peer: peer.ip(), place: Arc::new(place), connected };
                 let task = tokio::spawn(connection(accepted, api.clone(), router.clone(), stopped.clone()));
-                heads.wait_for(spoken, task.abort_handle());
+                heads.wait_for(silence, task.abort_handle());
             }
             Some((Err(error), _)) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -110,17 +114,17 @@ struct Accepted {
     stream: TcpStream,
     peer: IpAddr,
     place: Place,
-    spoken: Spoken,
+    connected: Connected,
 }
 
 async fn connection(accepted: Accepted, api: Api, router: Router, mut stopped: watch::Receiver<()>) {
-    let Accepted { stream, peer, place, spoken } = accepted;
-    let _silence = Silence(spoken.clone());
+    let Accepted { stream, peer, place, connected } = accepted;
+    let silence: &Silence = &connected.0;
     // Without it only latency suffers.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (api, router) = (&api, router.clone());
-        spoken.store(true, Ordering::Relaxed);
+        silence.end();
         let mut request = request.map(Body::new);
         if request.headers().contains_key(http::header::UPGRADE) {
             request.extensions_mut().insert(place.clone());
