@@ -8,63 +8,88 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 use tokio::task::AbortHandle;
 
-/// Set once a connection has sent its first head, or has ended.
-pub(crate) type Spoken = Arc<AtomicBool>;
+/// The silence of one connection: it ends with its first head, or with the connection.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    over: AtomicBool,
+    silent: Arc<AtomicUsize>,
+}
 
-/// The silent connections of a listener, oldest first.
+impl Silence {
+    /// The connection has spoken, or has ended.
+    pub(crate) fn end(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            self.silent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends its connection's silence when it is dropped, however the connection ends.
+#[derive(Debug)]
+pub(crate) struct Connected(pub(crate) Arc<Silence>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// The silent connections of a listener, oldest first. What a new one costs does not grow with their number.
 #[derive(Debug)]
 pub(crate) struct Heads {
     max: usize,
-    waiting: Mutex<VecDeque<(Spoken, AbortHandle)>>,
-}
-
-/// Marks its connection as one that waits no more when it ends, however it ends.
-#[derive(Debug)]
-pub(crate) struct Silence(pub(crate) Spoken);
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    silent: Arc<AtomicUsize>,
+    /// All silent ones, and at most as many as [`Heads::max`] besides that are silent no more.
+    waiting: Mutex<VecDeque<(Arc<Silence>, AbortHandle)>>,
 }
 
 impl Heads {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, waiting: Mutex::default() }
+        Self { max, silent: Arc::default(), waiting: Mutex::default() }
     }
 
-    /// A connection was accepted: beyond the bound the oldest silent one ends.
-    pub(crate) fn wait_for(&self, spoken: Spoken, connection: AbortHandle) {
+    /// A connection was accepted, and begins silent.
+    pub(crate) fn begin(&self) -> Arc<Silence> {
+        self.silent.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Silence { over: AtomicBool::new(false), silent: self.silent.clone() })
+    }
+
+    /// Waits for a connection to speak: beyond the bound the oldest silent one ends.
+    pub(crate) fn wait_for(&self, silence: Arc<Silence>, connection: AbortHandle) {
         let mut waiting = self.waiting.lock();
-        while waiting.front().is_some_and(|(spoken, _)| spoken.load(Ordering::Relaxed)) {
-            waiting.pop_front();
+        waiting.push_back((silence, connection));
+        self.leave(&mut waiting, self.max);
+        if waiting.len() > 2 * self.max {
+            // Half of them at least: those that spoke while an older one was silent are still in it.
+            waiting.retain(|(silence, _)| !silence.is_over());
         }
-        if waiting.len() >= self.max {
-            // Those that spoke while an older one was silent are still in it.
-            waiting.retain(|(spoken, _)| !spoken.load(Ordering::Relaxed));
-            Self::drop_oldest(&mut waiting, self.max);
-        }
-        waiting.push_back((spoken, connection));
     }
 
-    /// Ends the oldest silent ones, a part of all: there are no file descriptors left.
+    /// Ends the oldest silent ones, a half of all: there are no file descriptors left.
     pub(crate) fn make_room(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.retain(|(spoken, _)| !spoken.load(Ordering::Relaxed));
-        let keep = waiting.len() / 2 + 1;
-        Self::drop_oldest(&mut waiting, keep);
+        self.leave(&mut self.waiting.lock(), self.silent.load(Ordering::Relaxed) / 2);
     }
 
-    /// Leaves room for one below `max`.
-    fn drop_oldest(waiting: &mut VecDeque<(Spoken, AbortHandle)>, max: usize) {
-        while waiting.len() >= max {
-            let Some((_, oldest)) = waiting.pop_front() else { break };
-            oldest.abort();
+    /// Ends the oldest until so many silent ones are left, and forgets those in front that are silent no more.
+    fn leave(&self, waiting: &mut VecDeque<(Arc<Silence>, AbortHandle)>, count: usize) {
+        while let Some((silence, connection)) = waiting.front() {
+            if !silence.is_over() {
+                if self.silent.load(Ordering::Relaxed) <= count {
+                    return;
+                }
+                connection.abort();
+                silence.end();
+            }
+            waiting.pop_front();
         }
     }
 }
@@ -72,23 +97,48 @@ impl Heads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::task::JoinHandle;
 
-    fn silent(heads: &Heads) -> (Spoken, tokio::task::JoinHandle<()>) {
-        let (spoken, task) = (Spoken::default(), tokio::spawn(std::future::pending()));
-        heads.wait_for(spoken.clone(), task.abort_handle());
-        (spoken, task)
+    fn silent(heads: &Heads) -> (Arc<Silence>, JoinHandle<()>) {
+        let silence = heads.begin();
+        let connected = Connected(silence.clone());
+        let task = tokio::spawn(async move {
+            let _connected = connected;
+            std::future::pending().await
+        });
+        heads.wait_for(silence.clone(), task.abort_handle());
+        (silence, task)
     }
 
     #[tokio::test]
     async fn the_oldest_silent_connection_gives_way_and_one_that_spoke_does_not() {
         let heads = Heads::new(2);
         let (first, second) = (silent(&heads), silent(&heads));
-        first.0.store(true, Ordering::Relaxed);
+        first.0.end();
         let third = silent(&heads);
         let fourth = silent(&heads);
         assert!(second.1.await.unwrap_err().is_cancelled());
         assert!(![&first.1, &third.1, &fourth.1].iter().any(|task| task.is_finished()));
-        assert!(heads.waiting.lock().len() <= 2);
-        [first.1, third.1, fourth.1].iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(heads.waiting.lock().len() <= 4);
+        assert_eq!(heads.silent.load(Ordering::Relaxed), 2);
+        heads.make_room();
+        assert!(third.1.await.unwrap_err().is_cancelled());
+        assert!(!fourth.1.is_finished());
+        [first.1, fourth.1].iter().for_each(JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn one_silent_connection_does_not_keep_those_that_spoke_after_it_in_memory() {
+        let heads = Heads::new(4);
+        let oldest = silent(&heads);
+        for _ in 0..100 {
+            let (silence, task) = silent(&heads);
+            silence.end();
+            task.abort();
+            assert!(heads.waiting.lock().len() <= 2 * heads.max);
+        }
+        assert!(!oldest.1.is_finished());
+        assert_eq!(heads.silent.load(Ordering::Relaxed), 1);
+        oldest.1.abort();
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     envelope,
     gate::{Gate, HEAD_MAX_BYTES, Notes},
     head::Note,
-    heads::{Heads, Silence, Spoken},
+    heads::{Connected, Heads},
     problem::{Code, Problem},
     router,
     stall::Patient,
@@ -23,7 +23,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -40,6 +40,9 @@ const REST_SLACK: Duration = Duration::from_secs(1);
 const SEND_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Connections that wait to be accepted: a herd that comes back at once.
 const BACKLOG: u32 = 4_096;
+/// Places besides those of the WebSockets and event streams that a node may serve: for requests, for health above all, and for
+/// those who have to be told that the node is full.
+const PLACES_BESIDES: u32 = 1_024;
 /// Pause after an `accept` that failed, as it does without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for requests in flight and for goodbyes.
@@ -74,13 +77,13 @@ pub async fn serve_ops(listener: TcpListener, api: Api, shutdown: impl Future<Ou
 }
 
 async fn run(listener: TcpListener, api: Api, router: Router, sealed: bool, shutdown: impl Future<Output = ()>) {
-    let places_max = api.options().limits.connections;
+    let places_max = api.options().limits.connections.saturating_add(PLACES_BESIDES);
     let places = Arc::new(Semaphore::new(places_max as usize));
     let heads = Heads::new(api.options().limits.heads_in_flight as usize);
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        // At the bound nothing is accepted: clients wait in the backlog, and other nodes are free to take them.
+        // At the bound nothing is accepted: clients wait in the backlog.
         let accepted = async {
             let place = places.clone().acquire_owned().await.ok()?;
             Some((listener.accept().await, place))
@@ -91,11 +94,12 @@ async fn run(listener: TcpListener, api: Api, router: Router, sealed: bool, shut
         };
         match accepted {
             Some((Ok((stream, peer)), place)) => {
-                let (place, spoken) = (Arc::new(place), Spoken::default());
+                let silence = heads.begin();
+                let (place, connected) = (Arc::new(place), Connected(silence.clone()));
                 let (api, router, peer) = (api.clone(), router.clone(), peer.ip());
-                let served = Served { api, router, sealed, place, peer, spoken: spoken.clone() };
+                let served = Served { api, router, sealed, place, peer, connected };
                 let task = tokio::spawn(served.connection(stream, stopped.clone()));
-                heads.wait_for(spoken, task.abort_handle());
+                heads.wait_for(silence, task.abort_handle());
             }
             Some((Err(error), _)) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -123,12 +127,11 @@ struct Served {
     /// Who connected.
     peer: IpAddr,
     /// Whether a whole head was heard.
-    spoken: Spoken,
+    connected: Connected,
 }
 
 impl Served {
     async fn connection(self, stream: TcpStream, mut stopped: watch::Receiver<()>) {
-        let _silence = Silence(self.spoken.clone());
         // Without it only latency suffers.
         let _ = stream.set_nodelay(true);
         let options = self.api.options();
@@ -169,7 +172,7 @@ impl Served {
 
     /// Answers a request with a note on it.
     async fn answer(&self, request: hyper::Request<Incoming>, note: Note) -> Result<Response<Body>, Infallible> {
-        self.spoken.store(true, Ordering::Relaxed);
+        self.connected.0.end();
         let mut request = request.map(Body::new);
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(self.place.clone());

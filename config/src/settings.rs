@@ -258,7 +258,7 @@ section! {
         /// Connections a user on one node.
         connections_per_user: u32 = 64, Bound::Integer { min: 1, max: 100_000, unit: "" },
             "one user's tabs must not take the node";
-        /// Connections a node.
+        /// WebSockets and event streams a node; more are answered 503.
         connections: u32 = 1_000_000, Bound::Integer { min: 1, max: 10_000_000, unit: "" },
             "memory: up to 20 KiB each with 44 friends watched";
         /// Explicit watches a connection.

@@ -5,6 +5,7 @@
 //! no directory. The tests stand in `tests/`, a file a subject.
 #![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
 
+mod audience;
 mod client;
 mod cluster;
 mod cluster_status;
@@ -24,6 +25,7 @@ mod stage;
 mod token;
 mod wait;
 
+pub use audience::{Audience, Round, resident_kib};
 pub use client::{Client, Reply, befriend};
 pub use cluster::{Cluster, ClusterPlan, FORMING_MAX};
 pub use cluster_status::ClusterStatus;

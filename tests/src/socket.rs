@@ -173,7 +173,15 @@ impl Socket {
     /// # Errors
     /// When it is.
     pub async fn try_send(&mut self, frame: &Value) -> Result<(), Error> {
-        self.stream.send(Message::text(frame.to_string())).await
+        self.try_send_message(Message::text(frame.to_string())).await
+    }
+
+    /// As [`send_message`](Self::send_message), on a connection that may be gone.
+    ///
+    /// # Errors
+    /// When it is.
+    pub async fn try_send_message(&mut self, message: Message) -> Result<(), Error> {
+        self.stream.send(message).await
     }
 
     /// Sends any message.
@@ -184,13 +192,14 @@ impl Socket {
         self.stream.send(message).await.expect("an open connection");
     }
 
-    /// The next frame, however long it takes; `None` at the end.
-    pub async fn next_patiently(&mut self) -> Option<Value> {
+    /// What comes next, however long it takes, and unjudged: for readers who only measure.
+    pub async fn next_patiently(&mut self) -> Event {
         loop {
-            match self.stream.next().await? {
-                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
-                Ok(Message::Close(_)) | Err(_) => return None,
-                Ok(_) => {}
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Event::Frame(serde_json::from_str(&text).unwrap_or_default()),
+                Some(Ok(Message::Close(close))) => return Event::Closed(close.map(|c| c.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Event::Closed(None),
             }
         }
     }

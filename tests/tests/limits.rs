@@ -2,7 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use rollcall_tests::{DEADLINE, Server, Socket};
+use futures::future::join_all;
+use rollcall_tests::{DEADLINE, Server, Socket, exchange};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use tokio::{
@@ -56,6 +57,72 @@ async fn a_user_has_so_many_connections_and_no_more() {
         Socket::open(&server().address, "session=false&watch=none", &[("authorization", &bearer)]).await.ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_full_node_tells_whoever_connects_and_answers_requests_all_the_same() {
+    let server = Server::launch().set("limits.connections", 2).start();
+    let [alice, bob, carol] = server.people(["alice", "bob", "carol"]);
+    let first = alice.connect("session=false&watch=none").await;
+    let mut second = bob.connect("session=false&watch=none").await;
+    let bearer = format!("Bearer {}", carol.token);
+    for _ in 0..5 {
+        let third = Socket::open(&server.address, "watch=none", &[("authorization", &bearer)]).await;
+        let refused = third.expect_err("two are the most");
+        assert_eq!((refused.status, &refused.problem["code"]), (503, &json!("unavailable")));
+    }
+    let stream = carol.get("/v1/events?users=x").await;
+    stream.problem(503, "unavailable");
+    assert!(stream.header("retry-after").is_some_and(|s| s.parse::<u64>().is_ok()), "{stream:?}");
+    let offer = format!("rollcall.v1, bearer.{}", carol.token);
+    let browser = Socket::open(&server.address, "watch=none", &[("sec-websocket-protocol", &offer)]).await;
+    let error = browser.expect("an upgrade, to be told").frame().await;
+    assert_eq!((&error["code"], error["after_ms"].is_u64()), (&json!("unavailable"), true), "{error}");
+    assert_eq!(carol.get("/v1/users/me/sessions").await.must(200), json!({"sessions": []}), "nothing was opened");
+    let _ = exchange(&server.address, "GET /healthz HTTP/1.1", b"").await.must(200);
+    second.must(json!({"type": "status", "status": "dnd"})).await;
+    first.close(Some(1000)).await;
+    rollcall_tests::eventually("the closed one makes room", async || {
+        Socket::open(&server.address, "watch=none", &[("authorization", &bearer)]).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn beyond_the_writes_in_flight_a_write_is_refused_and_changes_nothing() {
+    let server = Server::launch().set("limits.writes_in_flight", 1).set("cluster.partitions", 1).start();
+    let users: Vec<_> = (0..100).map(|n| server.client(&format!("writer-{n}"), "user")).collect();
+    let body = json!({"status": "dnd"});
+    let answers = join_all(users.iter().map(|u| u.put("/v1/users/me/status", body.clone()))).await;
+    let mut refused = 0;
+    for (user, answer) in users.iter().zip(&answers) {
+        let now = user.get("/v1/users/me/status").await.must(200)["setting"]["status"].clone();
+        if answer.status == 200 {
+            assert_eq!(now, "dnd");
+        } else {
+            answer.problem(503, "unavailable");
+            assert!(answer.header("retry-after").is_some(), "{answer:?}");
+            assert_eq!(now, "online", "nothing of it took effect");
+            refused += 1;
+        }
+    }
+    assert!((1..users.len()).contains(&refused), "{refused} refused");
+}
+
+#[tokio::test]
+async fn five_hundred_users_fit_an_event_stream_and_no_more() {
+    let [alice] = server().people(["alice"]);
+    let path = |count: usize| {
+        let ids: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
+        format!("GET /v1/events?users={} HTTP/1.1\nAuthorization: Bearer {}", ids.join(","), alice.token)
+    };
+    exchange(&server().address, &path(501), b"").await.problem(400, "invalid_request");
+    let request = format!("{}\nHost: x\n\n", path(500)).replace('\n', "\r\n");
+    let mut stream = TcpStream::connect(&server().address).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("the request leaves");
+    let mut head = [0; 15];
+    timeout(DEADLINE, stream.read_exact(&mut head)).await.expect("an answer").expect("a head");
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
 }
 
 #[tokio::test]

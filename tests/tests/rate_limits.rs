@@ -118,3 +118,28 @@ async fn a_browsers_refused_tokens_count_too() {
     let refused = refused.expect("a refusal");
     assert_eq!((refused.status, &refused.problem["code"]), (429, &json!("rate_limited")));
 }
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_so_when_that_is_limited_and_its_health_is_not() {
+    let server = Server::launch()
+        .set("limits.address_requests_per_s", 1)
+        .set("limits.address_requests_burst", 3)
+        .set("http.trusted_proxies", "127.0.0.1")
+        .start();
+    let [alice] = server.people(["alice"]);
+    let from = |client: &str, path: &str| {
+        format!("GET {path} HTTP/1.1\nX-Forwarded-For: {client}\nAuthorization: Bearer {}", alice.token)
+    };
+    let mut last = None;
+    for _ in 0..6 {
+        last = Some(exchange(&server.address, &from("198.51.100.7", "/v1/users/me/status"), b"").await);
+    }
+    let last = last.expect("an answer");
+    assert!(last.header("retry-after").is_some_and(|s| s.parse::<u64>().is_ok_and(|s| s >= 1)), "{last:?}");
+    last.problem(429, "rate_limited");
+    let other = exchange(&server.address, &from("198.51.100.8", "/v1/users/me/status"), b"").await;
+    let _ = other.must(200);
+    for _ in 0..6 {
+        let _ = exchange(&server.address, &from("198.51.100.7", "/healthz"), b"").await.must(200);
+    }
+}
