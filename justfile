@@ -31,6 +31,10 @@ test:
 replay:
     .ci/run replay
 
+# schemathesis against a real server, a short run
+schema:
+    .ci/run schema
+
 # docs/settings.md and config/rollcall.example.toml from the declarations of the settings
 settings:
     cargo run -p rollcall-config --example write_reference

@@ -63,9 +63,10 @@ impl<'a> Members<'a> {
     /// An integer from `min` to `max`.
     pub(crate) fn integer(&mut self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Problem> {
         let rule = || Problem::invalid(name, format_args!("must be an integer from {min} to {max}"));
-        match self.parsed::<u64>(name, "").map_err(|_| rule())? {
-            Some(n) if !(min..=max).contains(&n) => Err(rule()),
-            other => Ok(other),
+        let Some(json) = self.raw(name) else { return Ok(None) };
+        match serde_json::from_str::<u64>(json).ok().or_else(|| whole(json)) {
+            Some(n) if (min..=max).contains(&n) => Ok(Some(n)),
+            _ => Err(rule()),
         }
     }
 
@@ -127,6 +128,14 @@ impl<'a> Members<'a> {
             Some((name, _)) => Err(Problem::invalid(&clipped(name), "is not known here")),
         }
     }
+}
+
+/// An integer that is written with a fraction of zero or an exponent, as some encoders do: JSON knows only numbers.
+fn whole(json: &str) -> Option<u64> {
+    let number: f64 = serde_json::from_str(json).ok()?;
+    let exact = number.fract() == 0.0 && (0.0..=INTEGER_MAX as f64).contains(&number);
+    // Below 2^53 nothing is lost.
+    exact.then_some(number as u64)
 }
 
 /// Refuses more than `max` ids in `name`.
@@ -226,6 +235,14 @@ mod tests {
         for bad in ["0", "-1", "1.5", "10", "\"3\"", "1e99", "99999999999999999999"] {
             let json = format!(r#"{{"n":{bad}}}"#);
             assert!(members(&json).integer("n", 1, 9).unwrap_err().detail.starts_with("n:"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_integer_may_be_written_as_any_json_number_of_its_value() {
+        for five in ["5", "5.0", "0.5e1", "50e-1"] {
+            let json = format!(r#"{{"n":{five}}}"#);
+            assert_eq!(members(&json).integer("n", 1, 9).unwrap(), Some(5), "{five}");
         }
     }
 

@@ -20,7 +20,7 @@ use rollcall_api::{
 use rollcall_cluster::{Cluster, Options, Role, StartError, Surroundings, TlsFiles};
 use rollcall_config::Settings;
 use rollcall_presence::{Holder, InvalidId, NodeName, PartitionId, Policy};
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 /// How long clients have to leave after they were told that the node stops, ms.
@@ -204,12 +204,6 @@ impl Started {
     #[must_use]
     pub fn http(&self) -> &str {
         &self.http
-    }
-
-    /// Frames that the homes of this node have sent, by the node that watches: one a watching node and change.
-    #[must_use]
-    pub fn frames_sent(&self) -> BTreeMap<NodeName, u64> {
-        self.assembled.nodes.parcels_sent()
     }
 
     /// Its part in the cluster.

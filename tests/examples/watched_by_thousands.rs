@@ -56,7 +56,7 @@ async fn main() {
     let names = cluster.names();
     let others: Vec<&String> = names.iter().enumerate().filter(|(at, _)| *at != home).map(|(_, n)| n).collect();
     let sent = || others.iter().map(|name| cluster.links.bytes(&names[home], name)).sum::<u64>();
-    let (before, frames_before) = (sent(), cluster.frames_sent(home));
+    let (before, frames_before) = (sent(), cluster.frames_sent(home).await);
     let mut made = Vec::new();
     for number in 0..changes {
         made.push(Instant::now());
@@ -71,7 +71,7 @@ async fn main() {
     }
     delays.sort();
     let bytes = sent() - before;
-    let frames = cluster.frames_sent(home);
+    let frames = cluster.frames_sent(home).await;
     let frames: Vec<u64> = frames.iter().zip(frames_before).map(|(after, before)| after - before).collect();
     println!("{sockets} sockets, {changes} changes, {} deliveries", delays.len());
     println!("frames sent by the home on {}, to each of {names:?}: {frames:?}", names[home]);

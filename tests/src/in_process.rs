@@ -121,11 +121,21 @@ impl TestCluster {
         self.links.cut_off(&names[alone], &others, cut);
     }
 
-    /// Frames that the homes on the node at `home` have sent to each node, in order.
-    #[must_use]
-    pub fn frames_sent(&self, home: usize) -> Vec<u64> {
-        let sent = self.nodes[home].frames_sent();
-        let to = |name: &String| sent.iter().find(|(to, _)| to.as_str() == name).map_or(0, |(_, sent)| *sent);
+    /// Frames that the homes on the node at `home` have sent to each node, in order, as its `/metrics` says.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn frames_sent(&self, home: usize) -> Vec<u64> {
+        let asked = reqwest::get(format!("http://{}/metrics", self.nodes[home].http())).await;
+        let metrics = match asked {
+            Ok(answer) => answer.text().await,
+            Err(error) => Err(error),
+        };
+        let metrics = metrics.unwrap_or_else(|e| panic!("no metrics: {e}"));
+        let to = |name: &String| {
+            let series = format!("rollcall_frames_sent_total{{node=\"{name}\"}} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
+        };
         self.names().iter().map(to).collect()
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Shapes and bounds come from the constants that the handlers check; `schemathesis` compares them with what is answered.
 
+mod cluster;
 mod frames;
 mod operation;
 pub(crate) mod said;

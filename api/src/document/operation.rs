@@ -10,6 +10,7 @@ use rollcall_presence::limits;
 use std::collections::BTreeMap;
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, Required, Response, ResponseBuilder,
+    link::{Link, LinkBuilder},
     path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
     request_body::RequestBodyBuilder,
     security::SecurityRequirement,
@@ -41,6 +42,8 @@ pub(crate) struct Said {
     body: Option<(&'static str, bool)>,
     answers: Vec<(u16, &'static str, Carries, &'static [&'static str])>,
     refusals: Vec<Code>,
+    /// Operations on the session that it made.
+    leads_to: &'static [&'static str],
 }
 
 /// A call under a token; whoever asks has these to fear.
@@ -68,6 +71,7 @@ pub(super) fn page(id: &'static str, summary: &'static str) -> Said {
         body: None,
         answers: Vec::new(),
         refusals: vec![Code::Internal],
+        leads_to: &[],
     }
 }
 
@@ -101,6 +105,12 @@ impl Said {
 
     pub(super) fn refuses(mut self, code: Code) -> Self {
         self.refusals.push(code);
+        self
+    }
+
+    /// Makes a session, on which these operations go on.
+    pub(super) fn leads_to(mut self, operations: &'static [&'static str]) -> Self {
+        self.leads_to = operations;
         self
     }
 
@@ -174,9 +184,10 @@ impl Said {
         for parameter in in_path(path).into_iter().chain(self.parameters) {
             operation = operation.parameter(parameter);
         }
-        let request_id = pattern("^[A-Za-z0-9_.:/+=@~-]+$", 1, 128, "Kept, and said back; another one is replaced.");
+        let kept =
+            string("Kept and said back if it is 1 to 128 of A-Z a-z 0-9 - _ . : / + = @ ~; another one is replaced.");
         let request_id =
-            ParameterBuilder::new().name("X-Request-Id").parameter_in(ParameterIn::Header).schema(Some(request_id));
+            ParameterBuilder::new().name("X-Request-Id").parameter_in(ParameterIn::Header).schema(Some(kept));
         operation = operation.parameter(request_id.build());
         if let Some((shape, required)) = self.body {
             let content = ContentBuilder::new().schema(Some(named(shape))).build();
@@ -185,7 +196,11 @@ impl Said {
             operation = operation.request_body(Some(body.build()));
         }
         for (status, text, carries, headers) in self.answers {
-            operation = operation.response(status.to_string(), answered(text, carries, headers));
+            let mut response = answered(text, carries, headers);
+            if status == 201 {
+                response.links.extend(self.leads_to.iter().map(|id| ((*id).to_owned(), leads_to(id).into())));
+            }
+            operation = operation.response(status.to_string(), response);
         }
         for (status, codes) in by_status(&self.refusals) {
             operation = operation.response(status.to_string(), refused(&codes));
@@ -195,6 +210,11 @@ impl Said {
             None => operation.build(),
         }
     }
+}
+
+fn leads_to(operation: &str) -> Link {
+    let link = LinkBuilder::new().operation_id(operation).parameter("user", "$request.path.user");
+    link.parameter("session", "$response.body#/session").build()
 }
 
 fn in_path(path: &str) -> Vec<Parameter> {

@@ -61,6 +61,7 @@ pub(crate) fn open_session() -> Said {
         .body("OpenSession", false)
         .keyed()
         .refuses(Code::LimitExceeded)
+        .leads_to(&["heartbeat", "endSession"])
         .answers_with(201, "It lives.", Json("OpenedSession"), &["Location"])
 }
 

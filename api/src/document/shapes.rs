@@ -1,8 +1,8 @@
 //! Everything that goes over the wire, by its name in the document. Bounds are the constants that the handlers check.
 
 use super::schema::{
-    Shape, answer, boolean, free, free_or_null, integer, integer_or_null, line_or_null, list, list_of_at_most, map,
-    named, named_or_null, one_of, pattern, request, string, string_or_null, word, word_or_null,
+    Shape, answer, boolean, free, free_or_null, integer, integer_or_null, line_or_null, list, list_of_at_most, named,
+    named_or_null, one_of, pattern, request, string, string_or_null, word, word_or_null,
 };
 use crate::{members::INTEGER_MAX, problem::Code};
 use rollcall_presence::limits;
@@ -13,8 +13,6 @@ const MANUAL: [&str; 4] = ["online", "away", "dnd", "invisible"];
 const ACTIVITIES: [&str; 2] = ["active", "idle"];
 const AUDIENCES: [&str; 2] = ["contacts", "nobody"];
 const KINDS: [&str; 2] = ["http", "websocket"];
-const NODE_STATES: [&str; 7] = ["joining", "up", "unreachable", "draining", "drained", "removed", "unknown"];
-const MOVE_STATES: [&str; 3] = ["waiting", "joining", "catching_up"];
 const REASONS: [&str; 10] = [
     "connected",
     "disconnected",
@@ -31,11 +29,11 @@ const REASONS: [&str; 10] = [
 /// A user id, as everywhere but in a path.
 pub(super) const USER: &str = "^(?!(?:\\.|\\.\\.|me)$)[A-Za-z0-9._~:@+-]{1,128}$";
 
-fn count(text: &str) -> Shape {
+pub(super) fn count(text: &str) -> Shape {
     integer(0, INTEGER_MAX, text)
 }
 
-fn count_or_null(text: &str) -> Shape {
+pub(super) fn count_or_null(text: &str) -> Shape {
     integer_or_null(0, INTEGER_MAX, text)
 }
 
@@ -52,8 +50,9 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
     let mut all = identifiers();
     all.extend(presences());
     all.extend(sessions());
-    all.extend(settings());
-    all.extend(cluster());
+    all.extend(status());
+    all.extend(lists());
+    all.extend(super::cluster::all());
     all.extend(super::frames::all());
     all
 }
@@ -174,13 +173,6 @@ fn sessions() -> Vec<(&'static str, Shape)> {
     ]
 }
 
-fn settings() -> Vec<(&'static str, Shape)> {
-    let mut all = status();
-    all.extend(lists());
-    all.extend(profile());
-    all
-}
-
 fn status() -> Vec<(&'static str, Shape)> {
     vec![
         (
@@ -235,11 +227,6 @@ fn lists() -> Vec<(&'static str, Shape)> {
         ),
         ("Contacts", answer("In byte order of the id.", [("contacts", list(listed())), ("next", next())])),
         ("Blocks", answer("In byte order of the id.", [("blocks", list(listed())), ("next", next())])),
-    ]
-}
-
-fn profile() -> Vec<(&'static str, Shape)> {
-    vec![
         (
             "PrivacyWish",
             request(
@@ -275,107 +262,4 @@ fn profile() -> Vec<(&'static str, Shape)> {
 
 fn list_of_at_most_or_null(max: usize) -> Shape {
     one_of("User ids, or null.", [list_of_at_most(max, named("UserId")), super::schema::null()])
-}
-
-fn cluster() -> Vec<(&'static str, Shape)> {
-    let mut all = cluster_status();
-    all.extend(parts());
-    all
-}
-
-fn cluster_status() -> Vec<(&'static str, Shape)> {
-    vec![(
-        "ClusterStatus",
-        answer(
-            "The cluster as far as this node can confirm it; null is what it cannot.",
-            [
-                ("cluster_id", string("The cluster's id.")),
-                ("version", string("Of this node's program.")),
-                ("healthy", boolean("Whether every partition is led and this node reaches a majority.")),
-                ("nodes_up", count_or_null("Nodes that answer.")),
-                ("nodes_total", count("Members.")),
-                (
-                    "ring",
-                    answer(
-                        "How users are spread.",
-                        [
-                            ("partitions", count("Fixed for the cluster's life.")),
-                            ("replication", count("Voters wanted a partition.")),
-                            ("epoch", count("Rises with every change of the placement.")),
-                        ],
-                    ),
-                ),
-                ("nodes", list(named("NodeStatus"))),
-                ("partitions", list(named("PartitionStatus"))),
-                (
-                    "moves",
-                    list(answer(
-                        "A replica on its way.",
-                        [
-                            ("partition", count("Which.")),
-                            ("from", named("NodeName")),
-                            ("to", named("NodeName")),
-                            ("state", word(&MOVE_STATES)),
-                            ("done_percent", integer(0, 100, "How much of the log it has.")),
-                        ],
-                    )),
-                ),
-            ],
-        ),
-    )]
-}
-
-fn parts() -> Vec<(&'static str, Shape)> {
-    let text = |what: &str| string_or_null(what);
-    vec![
-        (
-            "NodeStatus",
-            answer(
-                "A member.",
-                [
-                    ("name", named("NodeName")),
-                    ("state", word(&NODE_STATES)),
-                    ("http", text("Where clients connect.")),
-                    ("peer", text("Where nodes connect.")),
-                    ("version", text("Its program's.")),
-                    ("uptime_s", count_or_null("Seconds.")),
-                    ("sessions", count_or_null("Of the users whose home it is.")),
-                    ("connections", count_or_null("Open here.")),
-                    ("user_actors", count_or_null("Running here.")),
-                    ("partitions_led", count_or_null("Whose home it is.")),
-                    ("partitions_held", count_or_null("Of which it has a replica.")),
-                    ("rss_bytes", count_or_null("Resident memory.")),
-                ],
-            ),
-        ),
-        (
-            "PartitionStatus",
-            answer(
-                "A partition.",
-                [
-                    ("id", count("Which.")),
-                    ("leader", named_or_null("NodeName")),
-                    ("term", count_or_null("Of its leader.")),
-                    ("replicas", list(named("NodeName"))),
-                    ("committed", count_or_null("The last entry committed.")),
-                    ("applied", map(count_or_null("The last entry applied there."), "By replica.")),
-                    ("users", count_or_null("Of whom anything is kept.")),
-                    ("online", count_or_null("With a live session.")),
-                    ("healthy", boolean("Whether it has a leader that confirmed its lease just now.")),
-                ],
-            ),
-        ),
-        (
-            "Located",
-            answer(
-                "Where a user lives.",
-                [
-                    ("user", named("UserId")),
-                    ("partition", count("Which.")),
-                    ("leader", named_or_null("NodeName")),
-                    ("replicas", list(named("NodeName"))),
-                ],
-            ),
-        ),
-    ]
 }

@@ -27,7 +27,7 @@ async fn a_change_crosses_each_link_once_however_many_sockets_watch_behind_it() 
     let names = cluster.names();
     let others = || names.iter().enumerate().filter(|(at, _)| *at != home).map(|(_, name)| name);
     let sent = || others().map(|name| cluster.links.bytes(&names[home], name)).collect::<Vec<_>>();
-    let (before, frames_before) = (sent(), cluster.frames_sent(home));
+    let (before, frames_before) = (sent(), cluster.frames_sent(home).await);
     let mut last = String::new();
     for number in 0..CHANGES {
         // As long as a text may be, so that a frame for each socket could not hide.
@@ -37,7 +37,7 @@ async fn a_change_crosses_each_link_once_however_many_sockets_watch_behind_it() 
     }
     assert!(!last.is_empty());
     let frames: Vec<u64> =
-        cluster.frames_sent(home).iter().zip(frames_before).map(|(after, before)| after - before).collect();
+        cluster.frames_sent(home).await.iter().zip(frames_before).map(|(after, before)| after - before).collect();
     assert_eq!(frames, [CHANGES as u64; 3], "frames to each node, the home's own among them");
     for (before, after) in before.into_iter().zip(sent()) {
         let each = (after - before) / CHANGES as u64;
