@@ -46,6 +46,25 @@ async fn a_cursor_that_nobody_gave_out_is_malformed_on_every_list() {
 }
 
 #[tokio::test]
+async fn a_cursor_of_another_list_is_malformed() {
+    let [alice] = server().people(["alice"]);
+    for list in ["contacts", "blocks"] {
+        let _ = alice.post(&path(list), json!({"add": ["a", "b"]})).await.must(200);
+    }
+    for text in ["one", "two"] {
+        alice.set_status(json!({"status": "dnd", "text": text})).await;
+    }
+    for list in LISTS {
+        let (_, next) = page(&alice, list, "limit=1").await;
+        let cursor = next.expect("more");
+        for other in LISTS.into_iter().filter(|other| *other != list) {
+            let reply = alice.get(&format!("{}?cursor={cursor}", path(other))).await;
+            reply.problem(400, "invalid_request");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_limit_and_a_cursor_are_given_once() {
     let [alice] = server().people(["alice"]);
     for list in LISTS {
