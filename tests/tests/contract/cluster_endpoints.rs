@@ -73,3 +73,53 @@ async fn health_and_readiness_need_no_token() {
         assert_eq!(reply.must(200), json!({"status": "ok"}), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_user_is_located_by_a_valid_id_whether_or_not_it_was_ever_seen() {
+    let admin = server().admin();
+    let located = admin.get("/v1/cluster/locate/never-was-anybody").await.must(200);
+    assert_eq!(located["user"], "never-was-anybody");
+    let status = admin.get("/v1/cluster/status").await.must(200);
+    let names: Vec<&Value> = status["nodes"].as_array().expect("nodes").iter().map(|n| &n["name"]).collect();
+    assert!(names.contains(&&located["leader"]), "{located}");
+    let replicas = located["replicas"].as_array().expect("replicas");
+    assert_eq!(replicas.len(), crate::NODES);
+    assert!(replicas.iter().all(|r| names.contains(&r)), "{located}");
+    assert!(located["partition"].as_u64() < status["ring"]["partitions"].as_u64());
+    for bad in ["a%20b", "%C3%A4", "a%25b"] {
+        admin.get(&format!("/v1/cluster/locate/{bad}")).await.problem(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn the_status_counts_what_the_cluster_is() {
+    let [alice] = server().people(["alice"]);
+    let _socket = alice.connect("watch=none").await;
+    let admin = server().admin();
+    rollcall_tests::eventually("the session and the connection are counted", async || {
+        let status = admin.get("/v1/cluster/status").await.must(200);
+        let sum = |field: &str| -> u64 {
+            status["nodes"].as_array().into_iter().flatten().filter_map(|n| n[field].as_u64()).sum()
+        };
+        let partitions = status["partitions"].as_array().map_or(0, Vec::len);
+        let all_led = usize::try_from(sum("partitions_led")) == Ok(partitions);
+        (sum("sessions") > 0 && sum("connections") > 0 && all_led).then_some(())
+    })
+    .await;
+    let status = admin.get("/v1/cluster/status").await.must(200);
+    assert_eq!(status["ring"]["replication"], crate::NODES);
+    for node in status["nodes"].as_array().expect("nodes") {
+        assert_eq!(node["state"], "up", "{node}");
+        assert!(node["rss_bytes"].as_u64() > Some(1_000_000), "{node}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_and_health_have_no_other_method_and_take_no_token_amiss() {
+    for path in ["/healthz", "/readyz"] {
+        let reply = exchange(&server().address(), &format!("POST {path} HTTP/1.1\nContent-Length: 0"), b"").await;
+        assert_eq!(reply.status, 405, "{path}");
+        let head = format!("GET {path} HTTP/1.1\nAuthorization: Bearer nonsense");
+        assert_eq!(exchange(&server().address(), &head, b"").await.status, 200, "{path}");
+    }
+}

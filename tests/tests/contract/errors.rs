@@ -5,7 +5,7 @@ use rollcall_tests::{Client, exchange};
 use serde_json::{Value, json};
 
 /// A request by hand: method and path, more headers, a body.
-async fn raw(user: Option<&Client>, line: &str, headers: &[&str], body: &str) -> rollcall_tests::Reply {
+pub(super) async fn raw(user: Option<&Client>, line: &str, headers: &[&str], body: &str) -> rollcall_tests::Reply {
     let mut head = format!("{line} HTTP/1.1");
     if let Some(user) = user {
         head.push_str(&format!("\nAuthorization: Bearer {}", user.token));
@@ -20,7 +20,7 @@ async fn raw(user: Option<&Client>, line: &str, headers: &[&str], body: &str) ->
     exchange(&server().address(), &head, body.as_bytes()).await
 }
 
-const JSON: &str = "Content-Type: application/json";
+pub(super) const JSON: &str = "Content-Type: application/json";
 
 #[tokio::test]
 async fn an_unknown_route_is_not_found_before_any_token_is_looked_at() {
