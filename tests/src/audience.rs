@@ -1,8 +1,8 @@
 //! Quick readers who write down when they learn of each change: for programs that measure how soon friends are told.
 //!
 //! Stars change a number, at a steady rate that waits for no answer; each has readers of its own, who are told once of each change.
-//! Every socket is read all the time, by a task of its own, and every end is written down with what the server said. Stars are kept
-//! online by sockets, so that nobody has to think of heartbeats.
+//! Every socket is read all the time, by a task of its own, and every end is written down with what the server said. Stars change on
+//! sockets that are open all the time, so that no session expires, and no connection that is opened meanwhile is measured.
 
 use crate::{
     client::Client,
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    task::JoinSet,
+    sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
 
@@ -40,6 +40,8 @@ struct Sighting {
 #[derive(Debug, Default)]
 struct Seen {
     sightings: Vec<Sighting>,
+    /// Changes that were answered with `ok`.
+    acknowledged: usize,
     ends: Vec<String>,
 }
 
@@ -47,6 +49,8 @@ struct Seen {
 #[derive(Debug)]
 pub struct Audience {
     stars: Vec<Client>,
+    /// The way to each star's socket.
+    wishes: Vec<mpsc::UnboundedSender<Value>>,
     readers_per_star: usize,
     seen: Arc<Mutex<Seen>>,
     /// Changes made so far: the number of the next one.
@@ -87,8 +91,12 @@ impl Audience {
         let seen = Arc::<Mutex<Seen>>::default();
         let on_stage = stars.iter().map(|star| star.connect("watch=none"));
         let sockets: Vec<Socket> = stream::iter(on_stage).buffered(OPENED_AT_ONCE).collect().await;
+        let mut wishes = Vec::new();
         for (star, socket) in stars.iter().zip(sockets) {
-            tokio::spawn(read(socket, star.id.clone(), usize::MAX, seen.clone()));
+            // Unbounded, and holds no more than the changes of a round.
+            let (wish, wished) = mpsc::unbounded_channel();
+            wishes.push(wish);
+            tokio::spawn(shine(socket, star.id.clone(), wished, seen.clone()));
         }
         let readers = (0..stars.len() * readers_per_star).map(|reader| {
             let star = stars[reader / readers_per_star].id.clone();
@@ -96,11 +104,11 @@ impl Audience {
             async move {
                 let mut socket = client.connect("session=false&watch=none").await;
                 socket.watch(json!([star])).await;
-                tokio::spawn(read(socket, client.id, reader, seen));
+                tokio::spawn(async move { while listen(&mut socket, &client.id, reader, &seen).await {} });
             }
         });
         stream::iter(readers).buffer_unordered(OPENED_AT_ONCE).collect::<Vec<()>>().await;
-        Self { stars, readers_per_star, seen, changes: 0 }
+        Self { stars, wishes, readers_per_star, seen, changes: 0 }
     }
 
     /// Users who change.
@@ -113,27 +121,32 @@ impl Audience {
     pub async fn round(&mut self, changes: usize, pause: Duration, meta: &Value) -> Round {
         let first = self.changes;
         self.changes += changes;
-        self.seen().sightings.clear();
+        {
+            let mut seen = self.seen();
+            seen.sightings.clear();
+            seen.acknowledged = 0;
+        }
         let mut ticks = interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let (mut made, mut acknowledged) = (Vec::new(), JoinSet::new());
+        let mut made = Vec::new();
         for change in first..first + changes {
             ticks.tick().await;
             made.push(Instant::now());
-            let star = self.stars[change % self.stars.len()].clone();
-            let body = json!({"status": "dnd", "text": change.to_string(), "meta": meta});
-            acknowledged.spawn(async move {
-                let answer = star.try_send("PUT", "/v1/users/me/status", &[], Some(&body)).await;
-                answer.is_ok_and(|a| a.status == 200)
-            });
+            let text = change.to_string();
+            let frame = json!({"type": "status", "id": change, "status": "dnd", "text": text, "meta": meta});
+            // A star that is gone is missed in the sightings.
+            let _ = self.wishes[change % self.wishes.len()].send(frame);
         }
-        let refused = acknowledged.join_all().await.into_iter().filter(|done| !done).count();
         let due = changes * self.readers_per_star;
         let until = Instant::now() + LOST_AFTER;
         while self.seen().sightings.iter().filter(|s| s.change >= first).count() < due && Instant::now() < until {
             sleep(LOOK_EVERY).await;
         }
-        let sightings = self.seen().sightings.clone();
+        let (sightings, acknowledged) = {
+            let seen = self.seen();
+            (seen.sightings.clone(), seen.acknowledged)
+        };
+        let refused = changes.saturating_sub(acknowledged);
         let late = sightings.iter().filter(|s| s.change < first).count();
         let mut once = HashSet::new();
         let mut delays: Vec<Duration> = sightings
@@ -147,7 +160,7 @@ impl Audience {
         Round { half, p99, longest, due, lost: due - delays.len().min(due), late, refused }
     }
 
-    /// The ends of sockets since this was asked last, each with its owner, the close code and the goodbye.
+    /// What sockets were told besides since this was asked last: goodbyes, errors, and ends with their close codes.
     #[must_use]
     pub fn ends(&self) -> Vec<String> {
         std::mem::take(&mut self.seen().ends)
@@ -158,26 +171,40 @@ impl Audience {
     }
 }
 
-/// Reads a socket until it ends.
-async fn read(mut socket: Socket, owner: String, reader: usize, seen: Arc<Mutex<Seen>>) {
-    let mut goodbye = Value::Null;
+/// Sends what is wished on a star's socket, and reads it, until it ends.
+async fn shine(mut socket: Socket, owner: String, mut wished: mpsc::UnboundedReceiver<Value>, seen: Arc<Mutex<Seen>>) {
     loop {
-        let next = socket.next_patiently().await;
-        let at = Instant::now();
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match next {
-            Event::Closed(code) => {
-                seen.ends.push(format!("{owner} was closed with {code:?} after {goodbye}"));
-                return;
-            }
-            Event::Frame(frame) if frame["type"] == "goodbye" => goodbye = frame,
-            Event::Frame(frame) => {
+        tokio::select! {
+            wish = wished.recv() => match wish {
+                Some(frame) => drop(socket.try_send(&frame).await),
+                None => return,
+            },
+            goes_on = listen(&mut socket, &owner, usize::MAX, &seen) => if !goes_on { return },
+        }
+    }
+}
+
+/// Takes one frame, and writes down what it says; `false` at the end.
+async fn listen(socket: &mut Socket, owner: &str, reader: usize, seen: &Mutex<Seen>) -> bool {
+    let next = socket.next_patiently().await;
+    let at = Instant::now();
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    match next {
+        Event::Closed(code) => {
+            seen.ends.push(format!("{owner}: closed with {code:?}"));
+            return false;
+        }
+        Event::Frame(frame) => match frame["type"].as_str() {
+            Some("ok") => seen.acknowledged += 1,
+            Some("presence") => {
                 let texts = frame["presences"].as_array().into_iter().flatten().filter_map(|p| p["text"].as_str());
                 let changes = texts.filter_map(|t| t.parse().ok());
                 seen.sightings.extend(changes.map(|change| Sighting { reader, change, at }));
             }
-        }
+            _ => seen.ends.push(format!("{owner}: {frame}")),
+        },
     }
+    true
 }
 
 /// Resident memory of a process, KiB.
