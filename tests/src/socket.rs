@@ -6,7 +6,10 @@
 use crate::{judge::Judge, wait::DEADLINE};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
@@ -209,8 +212,10 @@ impl Socket {
     /// # Panics
     /// When nothing comes within the deadline, and when a frame breaks a promise.
     pub async fn next(&mut self) -> Event {
+        // One deadline for all: pings of the server must not put it off for ever.
+        let until = Instant::now() + DEADLINE;
         loop {
-            match timeout(DEADLINE, self.stream.next()).await.expect("a frame within the deadline") {
+            match timeout_at(until, self.stream.next()).await.expect("a frame within the deadline") {
                 Some(Ok(Message::Text(text))) => {
                     let frame = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
                     if let Err(broken) = self.judge.take(&frame) {
