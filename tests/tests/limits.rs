@@ -111,14 +111,15 @@ async fn beyond_the_writes_in_flight_a_write_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn five_hundred_users_fit_an_event_stream_and_no_more() {
-    let [alice] = server().people(["alice"]);
+    let server = Server::launch().start(); // the other one lets a connection watch four
+    let [alice] = server.people(["alice"]);
     let path = |count: usize| {
         let ids: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
         format!("GET /v1/events?users={} HTTP/1.1\nAuthorization: Bearer {}", ids.join(","), alice.token)
     };
-    exchange(&server().address, &path(501), b"").await.problem(400, "invalid_request");
+    exchange(&server.address, &path(501), b"").await.problem(400, "invalid_request");
     let request = format!("{}\nHost: x\n\n", path(500)).replace('\n', "\r\n");
-    let mut stream = TcpStream::connect(&server().address).await.expect("a connection");
+    let mut stream = TcpStream::connect(&server.address).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("the request leaves");
     let mut head = [0; 15];
     timeout(DEADLINE, stream.read_exact(&mut head)).await.expect("an answer").expect("a head");
