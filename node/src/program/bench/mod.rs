@@ -50,8 +50,6 @@ pub(crate) enum BenchError {
         "{people} sockets and {OWN_FILES} other files are more than this process may open ({limit}): see `ulimit -n`"
     )]
     Files { people: u32, limit: u64 },
-    #[error("--friends ({friends}) must be an even number below --users ({people})")]
-    Friends { people: u32, friends: u32 },
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -73,6 +71,12 @@ struct Bench<'a> {
 
 /// Runs it; whether every watcher came to hold what was acknowledged.
 pub(crate) async fn run(options: &BenchOptions) -> Result<bool, Failure> {
+    let BenchOptions { users, friends, .. } = options;
+    if friends >= users || friends % 2 == 1 {
+        return Err(Failure::usage(format_args!(
+            "--friends ({friends}) must be an even number below --users ({users})"
+        )));
+    }
     let credentials = Credentials::of(&options.client).map_err(Failure::failed)?;
     if !credentials.mints() {
         return Err(Failure::usage("a bench acts for many users: give it the key (--auth-key) instead of a token"));
@@ -94,13 +98,10 @@ pub(crate) async fn run(options: &BenchOptions) -> Result<bool, Failure> {
 
 impl Bench<'_> {
     async fn measure(&self) -> Result<(String, bool), BenchError> {
-        let (people, friends) = (self.options.users, self.options.friends);
+        let people = self.options.users;
         let limit = open_files::raise();
         if u64::from(people) + OWN_FILES > limit {
             return Err(BenchError::Files { people, limit });
-        }
-        if friends >= people || friends % 2 == 1 {
-            return Err(BenchError::Friends { people, friends });
         }
         note("making contacts");
         self.make_contacts().await?;
