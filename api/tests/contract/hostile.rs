@@ -3,7 +3,6 @@
 use crate::stage::{DEADLINE, Setting, Stage, token};
 use rollcall_config::{Http, Limits};
 use serde_json::json;
-use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
