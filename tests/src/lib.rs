@@ -23,6 +23,7 @@ mod server;
 mod socket;
 mod stage;
 mod token;
+mod upgrade;
 mod wait;
 
 pub use audience::{Audience, Round, resident_kib};

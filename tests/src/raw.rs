@@ -29,7 +29,13 @@ pub async fn exchange(address: &str, head: &str, body: &[u8]) -> Reply {
     parse(&String::from_utf8_lossy(&answer)).unwrap_or_else(|| panic!("no HTTP answer to {head:?}"))
 }
 
-fn parse(answer: &str) -> Option<Reply> {
+/// Where the head in `answer` ends, the empty line included.
+pub(crate) fn head_of(answer: &[u8]) -> Option<usize> {
+    answer.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// The answer in these bytes, its body as far as they go.
+pub(crate) fn parse(answer: &str) -> Option<Reply> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;

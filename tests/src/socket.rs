@@ -3,7 +3,11 @@
 //! Every frame goes through the [`Judge`], so that no test can overlook a broken promise. Waiting has deadlines; "nothing
 //! came" is shown by a ping that was overtaken by nothing.
 
-use crate::{judge::Judge, wait::DEADLINE};
+use crate::{
+    judge::Judge,
+    upgrade::{Upgrade, upgrade},
+    wait::DEADLINE,
+};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -11,11 +15,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
+    WebSocketStream,
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
-        http::{HeaderName, HeaderValue, Request, Response},
+        http::{HeaderName, HeaderValue, Request},
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -81,8 +85,10 @@ impl Socket {
         let opening = async {
             let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
             let request = request(address, query, &[("authorization", &bearer)]);
-            let (stream, response) = client_async(request, stream).await.map_err(|e| e.to_string())?;
-            let mut socket = Self::of(stream, &response);
+            let mut socket = match upgrade(request, stream).await.map_err(|e| e.to_string())? {
+                Upgrade::Done(stream, subprotocol) => Self::of(stream, subprotocol),
+                Upgrade::Refused(reply) => return Err(format!("HTTP error: {}", reply.status)),
+            };
             match socket.next().await {
                 Event::Frame(frame) if frame["type"] == "welcome" => socket.welcome = frame,
                 other => return Err(format!("{other:?} instead of a welcome")),
@@ -92,8 +98,7 @@ impl Socket {
         timeout(DEADLINE, opening).await.unwrap_or_else(|_| Err("no answer to the handshake".into()))
     }
 
-    fn of(stream: WebSocketStream<TcpStream>, response: &Response<impl Sized>) -> Self {
-        let subprotocol = chosen(response);
+    fn of(stream: WebSocketStream<TcpStream>, subprotocol: Option<String>) -> Self {
         Self { stream, welcome: Value::Null, subprotocol, judge: Judge::default(), next_id: 1 }
     }
 
@@ -113,13 +118,13 @@ impl Socket {
     pub async fn open_on(stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> Result<Self, RefusedHandshake> {
         let address = stream.peer_addr().expect("a peer");
         let request = request(&address.to_string(), query, headers);
-        match timeout(DEADLINE, client_async(request, stream)).await.expect("an answer to the handshake") {
-            Ok((stream, response)) => Ok(Self::of(stream, &response)),
-            Err(Error::Http(response)) => Err(RefusedHandshake {
-                status: response.status().as_u16(),
-                problem: response.body().as_ref().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null),
+        match timeout(DEADLINE, upgrade(request, stream)).await.expect("an answer to the handshake") {
+            Ok(Upgrade::Done(stream, subprotocol)) => Ok(Self::of(stream, subprotocol)),
+            Ok(Upgrade::Refused(reply)) => Err(RefusedHandshake {
+                status: reply.status,
+                problem: serde_json::from_str(&reply.body).unwrap_or(Value::Null),
             }),
-            Err(other) => panic!("connect?{query}: {other}"),
+            Err(error) => panic!("connect?{query}: {error}"),
         }
     }
 
@@ -382,8 +387,4 @@ fn request(address: &str, query: &str, headers: &[(&str, &str)]) -> Request<()> 
         request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header's value"));
     }
     request
-}
-
-fn chosen<B>(response: &Response<B>) -> Option<String> {
-    response.headers().get("sec-websocket-protocol").and_then(|p| p.to_str().ok()).map(Into::into)
 }
