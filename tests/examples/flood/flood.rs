@@ -1,6 +1,9 @@
 //! The flood: a process of its own, that goes on until its standard input ends, and then says what it did.
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use rollcall_tests::Socket;
 use serde_json::json;
 use std::{
@@ -44,8 +47,8 @@ fn one_more(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Floods `address` until standard input ends.
-pub(crate) async fn run(address: SocketAddr, half_open: usize, token: &str) {
+/// Floods `address` until standard input ends, with the named kinds of noise beside the half-open connections.
+pub(crate) async fn run(address: SocketAddr, half_open: usize, kinds: &str, token: &str) {
     let done = Arc::new(Done::default());
     let told = done.clone();
     thread::spawn(move || {
@@ -57,9 +60,22 @@ pub(crate) async fn run(address: SocketAddr, half_open: usize, token: &str) {
     });
     let bearer = format!("Bearer {token}");
     let silent = join_all((0..half_open).map(|number| tokio::spawn(never_finish(address, number, done.clone()))));
-    let (garbage, frames) = (garbage(address, &done), frames(address, &bearer, &done));
-    let (requests, pings) = (requests(address, &bearer, &done), pings(address, &bearer, &done));
-    tokio::join!(silent, garbage, frames, requests, pings);
+    let wanted = |kind: &str| kinds.split(',').any(|k| k == kind);
+    let only = |kind: &str, noise: BoxFuture<'static, ()>| {
+        let wanted = wanted(kind);
+        async move {
+            if wanted {
+                noise.await;
+            }
+        }
+    };
+    tokio::join!(
+        silent,
+        only("garbage", garbage(address, done.clone()).boxed()),
+        only("frames", frames(address, bearer.clone(), done.clone()).boxed()),
+        only("requests", requests(address, bearer.clone(), done.clone()).boxed()),
+        only("pings", pings(address, bearer.clone(), done.clone()).boxed()),
+    );
 }
 
 /// A connection that begins a head and says no more, again and again.
@@ -81,7 +97,7 @@ async fn never_finish(address: SocketAddr, number: usize, done: Arc<Done>) {
 }
 
 /// Bytes that are no request, as many as are taken.
-async fn garbage(address: SocketAddr, done: &Done) {
+async fn garbage(address: SocketAddr, done: Arc<Done>) {
     loop {
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
         one_more(&done.garbage);
@@ -90,10 +106,10 @@ async fn garbage(address: SocketAddr, done: &Done) {
 }
 
 /// Frames that are none of the contract's, on one connection as long as it lasts.
-async fn frames(address: SocketAddr, bearer: &str, done: &Done) {
+async fn frames(address: SocketAddr, bearer: String, done: Arc<Done>) {
     loop {
         let query = "session=false&watch=none";
-        let Ok(mut socket) = Socket::open(&address.to_string(), query, &[("authorization", bearer)]).await else {
+        let Ok(mut socket) = Socket::open(&address.to_string(), query, &[("authorization", &bearer)]).await else {
             sleep(AGAIN_AFTER).await;
             continue;
         };
@@ -111,7 +127,7 @@ async fn frames(address: SocketAddr, bearer: &str, done: &Done) {
 }
 
 /// One user's requests, each as soon as the last one is answered.
-async fn requests(address: SocketAddr, bearer: &str, done: &Done) {
+async fn requests(address: SocketAddr, bearer: String, done: Arc<Done>) {
     let request = format!("GET /v1/users/me/status HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\n\r\n");
     let mut answer = vec![0; 65_536];
     loop {
@@ -126,9 +142,9 @@ async fn requests(address: SocketAddr, bearer: &str, done: &Done) {
 }
 
 /// Pings with something in them, whose answers are not read.
-async fn pings(address: SocketAddr, bearer: &str, done: &Done) {
+async fn pings(address: SocketAddr, bearer: String, done: Arc<Done>) {
     loop {
-        let opened = Socket::open(&address.to_string(), "session=false", &[("authorization", bearer)]).await;
+        let opened = Socket::open(&address.to_string(), "session=false", &[("authorization", &bearer)]).await;
         let Ok(mut socket) = opened else {
             sleep(AGAIN_AFTER).await;
             continue;

@@ -1,6 +1,6 @@
 //! A flood beside clients that are served: what it costs them.
 //!
-//! `cargo run --release -p rollcall-tests --example flood -- [SOCKETS] [HALF_OPEN]`. One server, a process of its own; SOCKETS watch in
+//! `cargo run --release -p rollcall-tests --example flood -- [SOCKETS] [HALF_OPEN] [KINDS]`. One server, a process of its own; SOCKETS watch in
 //! groups of ten while somebody of each group changes in turn. Then another process floods ([`flood`]): HALF_OPEN connections that
 //! never finish a head, garbage, malformed frames and one user's valid requests, each as fast as it can. Prints what the watchers
 //! saw before, during and after, and every socket that was closed; ends with 1 when an event was lost or a socket closed, when p99
@@ -36,15 +36,19 @@ const SETTLING: Duration = Duration::from_secs(5);
 const GROWTH_MAX_KIB: u64 = 64 * 1_024;
 /// How much it may grow while the flood goes on: what the allocator keeps varies by some MiB.
 const CREEP_MAX_KIB: u64 = 8 * 1_024;
-/// How the flood is scheduled: an attacker brings processors of its own, and must not take the server's by being a neighbour.
-const FLOOD_NICENESS: &str = "10";
+/// How the flood is scheduled: it takes what nobody else wants. An attacker brings processors of its own, and must not take the
+/// server's by being a neighbour; what the server does for it is the server's time.
+const FLOOD_SCHEDULED: [&str; 2] = ["--idle", "0"];
 
-fn start_flood(server: &Server, half_open: usize) -> Child {
+/// What is sent beside half-open connections, if nobody says.
+const KINDS: &str = "garbage,frames,requests,pings";
+
+fn start_flood(server: &Server, half_open: usize, kinds: &str) -> Child {
     let mallory = server.client("mallory", "user");
-    Command::new("nice")
-        .args(["-n", FLOOD_NICENESS])
+    Command::new("chrt")
+        .args(FLOOD_SCHEDULED)
         .arg(env::current_exe().expect("this program"))
-        .args(["--flood", &server.address, &half_open.to_string(), &mallory.token])
+        .args(["--flood", &server.address, &half_open.to_string(), kinds, &mallory.token])
         .stdin(Stdio::piped())
         .stdout(Stdio::inherit())
         .spawn()
@@ -65,14 +69,15 @@ fn tell(name: &str, audience: &Audience, server: &Server, round: Round) -> (Roun
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let [flag, address, half_open, token] = &args[..]
+    if let [flag, address, half_open, kinds, token] = &args[..]
         && flag == "--flood"
     {
-        flood::run(address.parse().expect("an address"), half_open.parse().expect("a number"), token).await;
+        flood::run(address.parse().expect("an address"), half_open.parse().expect("a number"), kinds, token).await;
         return ExitCode::SUCCESS;
     }
     let number = |at: usize, default| args.get(at).map_or(default, |n| n.parse().expect("a number"));
     let (sockets, half_open): (usize, usize) = (number(0, SOCKETS), number(1, HALF_OPEN));
+    let kinds = args.get(2).map_or(KINDS, String::as_str);
     let server = Server::launch().set("presence.visibility", "everyone").start();
     let mut audience = Audience::gather(&server, sockets / GROUP, GROUP).await;
     println!("{sockets} sockets in groups of {GROUP}");
@@ -81,7 +86,7 @@ async fn main() -> ExitCode {
     let _ = tell("warming up", &audience, &server, round);
     let round = audience.round(CHANGES, PAUSE, &none).await;
     let before = tell("before", &audience, &server, round);
-    let mut flooding = start_flood(&server, half_open);
+    let mut flooding = start_flood(&server, half_open, kinds);
     sleep(SETTLING).await;
     let round = audience.round(CHANGES, PAUSE, &none).await;
     let during = tell("during", &audience, &server, round);
