@@ -1,7 +1,8 @@
 //! What a node says on its terminal once it serves: where it listens and what to try next, spelled as it was started.
 
+use crate::reloading::local_key;
 use rollcall_config::Settings;
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 const DEFAULT_HTTP: &str = "127.0.0.1:7700";
 const DEFAULT_DATA_DIR: &str = "rollcall-data";
@@ -28,15 +29,13 @@ impl Welcome<'_> {
         if self.http != DEFAULT_HTTP || scheme != "http" {
             options.push_str(&format!(" --url {scheme}://{}", self.http));
         }
-        let data_dir = &self.settings.node.data_dir;
-        let key = self.settings.auth.key_file.clone().or_else(|| {
-            let given = data_dir.as_os_str() != DEFAULT_DATA_DIR && data_dir.as_os_str() != "./rollcall-data";
-            given.then(|| data_dir.join("auth.key"))
-        });
-        if let Some(key) = key {
-            options.push_str(&format!(" --auth-key {}", key.display()));
+        match local_key(self.settings) {
+            Some(key) if is_default(&key) => {}
+            Some(key) => options.push_str(&format!(" --auth-key {}", key.display())),
+            // Only who holds the other half of those keys can make one.
+            None => options.push_str(" --token JWT"),
         }
-        let (name, data, http) = (&self.settings.node.name, data_dir.display(), self.http);
+        let (name, data, http) = (&self.settings.node.name, self.settings.node.data_dir.display(), self.http);
         format!(
             "rollcall {version} · node {name} · data in {data}\n\
              listening on {scheme}://{http}\n\n\
@@ -46,6 +45,12 @@ impl Welcome<'_> {
             version = env!("CARGO_PKG_VERSION"),
         )
     }
+}
+
+/// Whether `key` is where client commands look if nobody says.
+fn is_default(key: &Path) -> bool {
+    let default = Path::new(DEFAULT_DATA_DIR).join("auth.key");
+    key.strip_prefix("./").unwrap_or(key) == default
 }
 
 /// How the program was started, as a person would type it again.
@@ -60,6 +65,7 @@ pub(crate) fn started_as() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rollcall_config::{Algorithm, AuthKey};
 
     #[test]
     fn what_to_try_names_only_what_differs_from_the_defaults() {
@@ -73,5 +79,19 @@ mod tests {
         let text = Welcome { http: "127.0.0.1:9", settings: &settings }.text("./rollcall");
         let options = "--url http://127.0.0.1:9 --auth-key /var/lib/rollcall/auth.key";
         assert!(text.contains(&format!("./rollcall connect {options} alice bob")), "{text}");
+    }
+
+    #[test]
+    fn with_keys_of_somebody_elses_what_to_try_asks_for_a_token() {
+        let mut settings = Settings::default();
+        settings.auth.keys = vec![AuthKey {
+            kid: "k".into(),
+            algorithm: Algorithm::ES256,
+            file: "k.pem".into(),
+            scopes: Vec::new(),
+            default: false,
+        }];
+        let text = Welcome { http: DEFAULT_HTTP, settings: &settings }.text("rollcall");
+        assert!(text.contains("rollcall connect --token JWT alice bob\n"), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! How long three nodes take from empty to everything in three copies, and what they cost when nothing happens.
 //!
-//! `cargo run --release -p rollcall-cluster --example forming -- 32 30`: 32 partitions, three nodes in one process, linked
+//! `cargo run --release -p rollcall-cluster --example groups_forming -- 32 30`: 32 partitions, three nodes in one process, linked
 //! over sockets of this machine, at default timers; then 30 seconds of nothing.
 #![allow(clippy::print_stdout, reason = "its figures are its purpose")]
 

@@ -1,6 +1,6 @@
 //! What a node costs that does nothing: CPU and memory of N groups.
 //!
-//! `cargo run --release -p rollcall-cluster --example idle -- 32 30` starts 32 groups, lets them settle, and measures for 30
+//! `cargo run --release -p rollcall-cluster --example groups_idle -- 32 30` starts 32 groups, lets them settle, and measures for 30
 //! seconds.
 #![allow(clippy::print_stdout, reason = "its figures are its purpose")]
 
