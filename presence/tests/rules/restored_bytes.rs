@@ -1,7 +1,7 @@
 //! The bytes of a restored part, pinned: in a log, between nodes and in every backup.
 
-use crate::golden_bytes::golden;
 use crate::deed::{meta, user};
+use crate::golden_bytes::golden;
 use rollcall_presence::{
     Answer, Audience, HistoryEntry, Intent, Kept, ManualStatus, Privacy, Profile, Reason, RestoreMark, Restored,
     RestoredAs, Setting, Status, TrueStatus, record::Shown,
@@ -38,7 +38,8 @@ fn a_part() -> Restored {
 
 #[test]
 fn a_restored_part() {
-    golden(&Intent::Restore(Box::new(a_part())), 
+    golden(
+        &Intent::Restore(Box::new(a_part())),
         "0e 0e0f010102 0103626f6210 01056361726f6c11 01 0102030401056c756e636808 01 0200027b7d0104 0100 02010a010b0c 010d \
             01010141027b7d",
     );
