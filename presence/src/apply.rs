@@ -71,6 +71,7 @@ pub fn apply(
         rows: Vec::new(),
         ended: Vec::new(),
         entered: None,
+        returns: false,
         lift: None,
     };
     let answer = step.take(&command.intent);
@@ -133,7 +134,7 @@ fn settle(
     step.note(was, &command.intent);
     let shown_before = PublicPresence::of(&command.user, was);
     let mut presence = PublicPresence::of(&command.user, &step.record);
-    let changed = !presence.same_fields(&shown_before);
+    let changed = step.returns || !presence.same_fields(&shown_before);
     if changed {
         step.record.shown.version = ledger.revision + 1;
         presence.version = ledger.revision + 1;
@@ -185,6 +186,8 @@ struct Step<'a, R> {
     ended: Vec<SessionId>,
     /// The sequence of the history entry that this command made.
     entered: Option<u64>,
+    /// Whether a user who had a version comes back without one: it gets a new one, however little is shown.
+    returns: bool,
     /// The version and the time that were restored: the partition goes on above both.
     lift: Option<(u64, UnixMs)>,
 }

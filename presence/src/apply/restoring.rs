@@ -90,6 +90,7 @@ impl<R: Relations> Step<'_, R> {
     fn restore_kept(&mut self, kept: &Kept, overwrite: bool) {
         let shown = &mut self.record.shown;
         let seen = kept.last_seen();
+        self.returns = kept.shown.version > 0 && shown.version == 0;
         if shown.since.is_none() {
             // The sessions died with the cluster that had them, at their last sign of life as far as anybody knows.
             shown.since = if kept.shown.status == Status::Offline { kept.shown.since } else { seen };
