@@ -199,6 +199,7 @@ impl From<ServiceError> for Problem {
                 Self { after_ms: Some(after_ms), ..Self::new(Code::Unavailable, detail) }
             }
             ServiceError::UnknownNode => Self::new(Code::NotFound, detail),
+            ServiceError::Malformed(_) => Self::invalid("body", detail),
             ServiceError::Internal => Self::new(Code::Internal, detail),
         }
     }
@@ -218,6 +219,7 @@ mod tests {
             (ServiceError::Unavailable { why: "no quorum", after_ms: 2_500 }, 503, "unavailable"),
             (ServiceError::UnknownNode, 404, "not_found"),
             (ServiceError::Conflict("the last replica".into()), 409, "conflict"),
+            (ServiceError::Malformed("an item is damaged".into()), 400, "invalid_request"),
             (ServiceError::Internal, 500, "internal"),
         ];
         for (error, status, code) in cases {

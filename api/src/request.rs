@@ -26,6 +26,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// Largest body taken, bytes. Contract, section 1.
 pub(crate) const BODY_MAX_BYTES: usize = 256 * 1_024;
+/// The media type of backups.
+pub(crate) const BYTES: &str = "application/octet-stream";
 /// So much of a body that is too large is read on, so that the client, still sending, gets to read its refusal.
 const DRAIN_MAX_BYTES: usize = 2 * 1_024 * 1_024;
 /// How long a client that was refused already may go on sending.
@@ -81,8 +83,17 @@ impl Call {
     /// # Errors
     /// 401, 403, 415, 413, and 400 for a body that does not come in time.
     pub(crate) async fn write(api: Api, request: Request, need: Need) -> Result<Self, Problem> {
+        Self::write_typed(api, request, need, typed).await
+    }
+
+    /// As [`write`](Self::write), of a body that is no JSON.
+    pub(crate) async fn write_bytes(api: Api, request: Request, need: Need) -> Result<Self, Problem> {
+        Self::write_typed(api, request, need, typed_as_bytes).await
+    }
+
+    async fn write_typed(api: Api, request: Request, need: Need, typed: Typed) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let identity = match admitted(&api, &parts, &body, need) {
+        let identity = match admitted(&api, &parts, &body, need, typed) {
             Ok(identity) => identity,
             Err(problem) => {
                 drained(&parts, body).await;
@@ -92,6 +103,11 @@ impl Call {
         let within = Duration::from_millis(api.options().http.body_timeout_ms);
         let body = if body.is_end_stream() { Bytes::new() } else { received(&parts, body, within).await? };
         Ok(Self { api, parts, identity, body })
+    }
+
+    /// The body as it came.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -203,7 +219,7 @@ fn permitted(parts: &Parts, identity: &Identity, need: Need) -> Result<(), Probl
 }
 
 /// Token, scope and type of a call with a body.
-fn admitted(api: &Api, parts: &Parts, body: &Body, need: Need) -> Result<Arc<Identity>, Problem> {
+fn admitted(api: &Api, parts: &Parts, body: &Body, need: Need, typed: Typed) -> Result<Arc<Identity>, Problem> {
     let identity = auth::by_header(&api.options().keys, &parts.headers)?;
     permitted(parts, &identity, need)?;
     if !body.is_end_stream() {
@@ -212,10 +228,26 @@ fn admitted(api: &Api, parts: &Parts, body: &Body, need: Need) -> Result<Arc<Ide
     Ok(identity)
 }
 
+/// Judges what a body says it is.
+type Typed = fn(&Parts) -> Result<(), Problem>;
+
+fn is_plain(parts: &Parts) -> bool {
+    parts.headers.get(header::CONTENT_ENCODING).is_none_or(|e| e.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Refuses a body that says it is something else than bytes.
+fn typed_as_bytes(parts: &Parts) -> Result<(), Problem> {
+    let bytes = parts.headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes() == BYTES.as_bytes());
+    if is_plain(parts) && bytes {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType, "the body must be application/octet-stream, not encoded"))
+    }
+}
+
 /// Refuses a body that says it is something else than JSON in UTF-8.
 fn typed(parts: &Parts) -> Result<(), Problem> {
-    let plain =
-        parts.headers.get(header::CONTENT_ENCODING).is_none_or(|e| e.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let plain = is_plain(parts);
     let json = parts.headers.get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).is_some_and(|value| {
         let mut pieces = value.split(';').map(str::trim);
         let essence = pieces.next().unwrap_or("");

@@ -80,6 +80,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/v1/cluster/locate/{user}", cluster::locate, said::locate),
         post("/v1/cluster/nodes/{name}/drain", cluster::drain, said::drain),
         delete("/v1/cluster/nodes/{name}", cluster::remove, said::remove),
+        get("/v1/cluster/backup", cluster::backup, said::backup),
+        post("/v1/cluster/restore", cluster::restore, said::restore),
         get("/healthz", health::lives, said::lives).moving(),
         get("/readyz", health::ready, said::ready).moving(),
         get("/metrics", metrics::metrics, said::metrics).moving(),

@@ -8,10 +8,13 @@ use crate::{
     wire::{ClusterStatus, EncodedPresence, Located},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use rollcall_presence::{
     Activity, Answer, Device, HistoryEntry, Intent, ListKind, NodeName, Privacy, Profile, PublicPresence, RequestKey,
     SessionId, SessionKind, Setting, UnixMs, UserId, Viewer, outcome::Capacity,
 };
+use serde::Serialize;
 use std::{
     sync::Arc,
     task::{Context, Poll},
@@ -102,6 +105,9 @@ pub enum ServiceError {
     /// Refused in the cluster's present state.
     #[error("{0}")]
     Conflict(String),
+    /// What was to be restored is nothing of a backup; nothing changed.
+    #[error("{0}")]
+    Malformed(String),
     /// A defect; logged where it was found.
     #[error("internal error")]
     Internal,
@@ -118,6 +124,15 @@ impl ServiceError {
         };
         Self::LimitExceeded { what, max: u64::from(max) }
     }
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RestoreCounts {
+    /// Users that are as the backup has them, now or since an earlier try.
+    pub restored: u64,
+    /// Users that were there before, and are as they were.
+    pub left_alone: u64,
 }
 
 /// A WebSocket or event stream that wants to be served.
@@ -329,6 +344,19 @@ pub trait PresenceService: Send + Sync + 'static {
 
     /// Begins to rebuild a node's replicas elsewhere, to forget it afterwards.
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError>;
+
+    /// All users of the cluster as the bytes of a backup, made as they are taken; dropping them ends it. One that could not be
+    /// finished says so in its last bytes.
+    ///
+    /// # Errors
+    /// `Unavailable` when another one is being made.
+    async fn backup(&self) -> Result<BoxStream<'static, Bytes>, ServiceError>;
+
+    /// Restores the users in `items`, a piece of a backup; with `overwrite` those too that are there.
+    ///
+    /// # Errors
+    /// `Malformed` or `Conflict`, and nothing changed; after `Unavailable` some may be restored, and repeating it is safe.
+    async fn restore(&self, items: Bytes, overwrite: bool) -> Result<RestoreCounts, ServiceError>;
 
     /// This node in numbers; cheap, and without a word to other nodes.
     async fn figures(&self) -> Figures;

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as rollcall_cluster;
 
+pub mod backup;
 mod cluster;
 mod control;
 #[cfg(any(test, fuzzing))]

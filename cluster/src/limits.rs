@@ -71,6 +71,8 @@ pub(crate) const RAFT_PAYLOAD_ENTRIES: u64 = 64;
 pub(crate) const RAFT_LAG_ENTRIES: u64 = 64;
 /// Groups wake the process at multiples of this, ms, together: half of openraft's tick of 40 ms, so that no tick is left out.
 pub(crate) const WAKE_GRID_MS: u64 = 20;
+/// Rows of a user that fill a part of a backup, bytes: with one more row and what is small it stays below the bound of a part.
+pub(crate) const BACKUP_PART_FILL_BYTES: usize = 96 * 1_024;
 
 /// How often a node tells the placement leader that it lives, ms: a tenth of the lease, so that a few may be lost.
 pub(crate) const LEASE_SEND_MS: u64 = 500;

@@ -8,7 +8,7 @@ use crate::{
     raft::types::TypeConfig,
     replica::{Landing, Replica},
     role::{self, Role, RoleBoard},
-    state::view::View,
+    state::{cell::StateCell, view::View},
 };
 use openraft::{ReadPolicy, metrics::RaftMetrics};
 use parking_lot::RwLock;
@@ -198,6 +198,15 @@ impl Partition {
         // Held while reading: the rows of a replica that is being dropped vanish one by one.
         let seat = self.replica.read();
         Ok(seat.as_ref().ok_or(NotHeld)?.state().read(read))
+    }
+
+    /// Works on the state of the replica here, which stays in its seat meanwhile: be brief.
+    ///
+    /// # Errors
+    /// [`NotHeld`] when no replica is kept here.
+    pub(crate) fn with_state<T>(&self, work: impl FnOnce(&Arc<StateCell>) -> T) -> Result<T, NotHeld> {
+        let seat = self.replica.read();
+        Ok(work(seat.as_ref().ok_or(NotHeld)?.state()))
     }
 
     /// The partition as the replica here sees it, if one is kept here.

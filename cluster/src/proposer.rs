@@ -100,6 +100,7 @@ fn size_of_command(command: &Command) -> usize {
             Intent::ChangeList(changes) => changes.add.iter().chain(&changes.remove).map(|id| id.len() + 2).sum(),
             Intent::PutStatus { text, meta, .. } => text.as_ref().map_or(0, |t| t.len()) + meta.as_json().len(),
             Intent::PutProfile(profile) => profile.name.as_ref().map_or(0, |n| n.len()) + profile.meta.as_json().len(),
+            Intent::Restore(part) => rollcall_presence::codec::encode(part).len(),
             _ => 0,
         }
 }

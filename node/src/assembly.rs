@@ -135,6 +135,7 @@ async fn tick(node: Arc<Node>, ties: Arc<Ties>) {
     loop {
         ticks.tick().await;
         node.homes.partitions().iter().for_each(|p| p.tick());
+        node.homes.readers().drop_idle();
         ties.tick();
     }
 }

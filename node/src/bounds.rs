@@ -77,3 +77,19 @@ pub const DRAIN_WAIT_MS: u64 = 10_000;
 pub const HOME_TRY_MS: u64 = 1_500;
 /// How long a home may take to confirm its lease, ms: a valid one is confirmed at once, and a read index takes one round trip.
 pub const CONFIRM_MS: u64 = 500;
+/// Backups that a node makes at once: each reads all disks of the cluster. Further ones are refused with a time to come back.
+pub const BACKUPS_AT_ONCE: usize = 1;
+/// Pages of a backup in memory that its client has not taken yet: one is sent while the next is read, each up to 0.3 MiB.
+pub const BACKUP_PAGES_AHEAD: usize = 2;
+/// Sections that are read at a node's homes at once, for backups of all nodes: for each up to 16 MiB of changed rows are kept.
+pub const BACKUP_READERS_MAX: usize = 4;
+/// How long a section is held for whoever does not ask for more, ms: longer than a client may stall before it is closed.
+pub const BACKUP_IDLE_MS: u64 = 60_000;
+/// How long one page may take, ms: it is read at once, and a link that does not answer by then is lost.
+pub const BACKUP_PAGE_MS: u64 = 5_000;
+/// How often a section is begun again before the backup fails, and the pause between, ms: together longer than a failover.
+pub const BACKUP_TRIES: u32 = 8;
+/// The pause before a section is begun again, ms.
+pub const BACKUP_AGAIN_MS: u64 = 1_000;
+/// Users that one request restores side by side: as many commands as an entry holds.
+pub const RESTORED_AT_ONCE: usize = 64;

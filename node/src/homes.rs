@@ -4,6 +4,7 @@
 //! been carried out is never sent twice, and that what a replica answers in a home's place says that it is stale.
 
 use crate::{
+    backups::readers::Readers,
     bounds::{HOME_DEADLINE_MS, HOME_LOOK_MS, HOME_TRY_MS, HOME_WAIT_MS, STALE_AFTER_MS},
     home::{
         partition::HomePartition,
@@ -27,6 +28,7 @@ const HOPS_MAX: u32 = 2;
 pub struct Homes {
     partitions: Vec<Arc<HomePartition>>,
     peers: Arc<Peers>,
+    readers: Readers,
 }
 
 /// What became of one try.
@@ -66,7 +68,7 @@ impl Homes {
     /// The partitions of a cluster in order, and the other nodes.
     #[must_use]
     pub fn new(partitions: Vec<Arc<HomePartition>>, peers: Arc<Peers>) -> Arc<Self> {
-        Arc::new(Self { partitions, peers })
+        Arc::new(Self { partitions, peers, readers: Readers::default() })
     }
 
     /// The partition of a user.
@@ -85,6 +87,11 @@ impl Homes {
     #[must_use]
     pub fn peers(&self) -> &Arc<Peers> {
         &self.peers
+    }
+
+    /// The sections that are read at the homes of this node.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// One partition, if there is such a one.
@@ -245,6 +252,7 @@ impl Homes {
                 Reply::Done
             }
             Question::Passed { to, partition, request } => self.passed(&to, partition, request).await,
+            Question::Section { partition, backup, ticket } => self.section(partition, backup, ticket).await,
             Question::Report => Reply::Done,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod assembly;
+pub mod backups;
 pub mod bounds;
 pub mod clock;
 pub mod doors;

@@ -2,6 +2,7 @@
 
 use crate::{
     admin::Admin,
+    backups::{making::Making, restoring},
     bounds::{RETRY_AFTER_MS, SUBJECTS_PER_REQUEST},
     home::request::{HomeError, HomeReply, HomeRequest, SessionWanted},
     node::Node,
@@ -14,12 +15,13 @@ use crate::{
     token,
 };
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use bytes::Bytes;
+use futures::{future::try_join_all, stream::BoxStream};
 use rollcall_api::{
     figures::Figures,
     service::{
-        ConnectRequest, Connection, Ending, HistoryQuery, LiveSession, NewSession, Page, PresenceService, Seen,
-        ServiceError, Welcome,
+        ConnectRequest, Connection, Ending, HistoryQuery, LiveSession, NewSession, Page, PresenceService,
+        RestoreCounts, Seen, ServiceError, Welcome,
     },
     wire::{ClusterStatus, Located},
 };
@@ -35,13 +37,14 @@ pub struct NodeService {
     node: Arc<Node>,
     view: ClusterView,
     admin: Arc<dyn Admin>,
+    backups: Making,
 }
 
 impl NodeService {
     /// The service of `node`; `view` knows what an operator asks, `admin` does it.
     #[must_use]
     pub fn new(node: Arc<Node>, view: ClusterView, admin: Arc<dyn Admin>) -> Self {
-        Self { node, view, admin }
+        Self { node, view, admin, backups: Making::default() }
     }
 
     async fn ask(&self, user: &UserId, request: HomeRequest) -> Result<HomeReply, ServiceError> {
@@ -224,6 +227,16 @@ impl PresenceService for NodeService {
 
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
         Ok(self.admin.remove(node).await?)
+    }
+
+    async fn backup(&self) -> Result<BoxStream<'static, Bytes>, ServiceError> {
+        self.node.doors.ask()?;
+        self.backups.begin(&self.node, self.view.cluster_id())
+    }
+
+    async fn restore(&self, items: Bytes, overwrite: bool) -> Result<RestoreCounts, ServiceError> {
+        self.node.doors.ask()?;
+        restoring::restore(&self.node, &items, overwrite).await
     }
 
     async fn figures(&self) -> Figures {

@@ -37,6 +37,12 @@ impl ClusterView {
         Self { cluster_id, http, peer, started: Instant::now() }
     }
 
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
     /// Where a user lives; no leader while this node cannot confirm that it is one, or is cut off from whom it takes for one.
     pub(crate) async fn locate(&self, node: &Node, user: &UserId) -> Located {
         let partition = node.homes.partition_of(user);

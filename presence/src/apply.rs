@@ -3,27 +3,37 @@
 //! Relies on nothing but its arguments; promises that the same arguments give the same outcome on every replica, that a
 //! refused command touches nothing, and that the version rises exactly when the public presence's bytes change.
 
+mod lists;
+mod noting;
+mod restoring;
+
 use crate::{
     UnixMs,
-    command::{Command, EndCause, Intent, ListChanges, ListKind, Policy},
-    history,
-    id::{Device, SessionId, UserId},
+    command::{Command, EndCause, Intent, ListKind, Policy},
+    id::{SessionId, UserId},
     idempotency::{KeyTable, Known},
     ledger::Ledger,
-    limits::{HISTORY_DROP_MAX, HISTORY_DROP_WITH_ENTRY},
-    outcome::{Answer, Capacity, HistoryEntry, Outcome, Reason, Refusal, Row},
-    public::{self, PublicPresence, Status, TrueStatus},
+    limits::HISTORY_DROP_MAX,
+    outcome::{Answer, Capacity, Outcome, Refusal, Row},
+    public::{self, PublicPresence, Status},
     record::{ManualStatus, Session, SessionKind, Setting, UserRecord},
+    restored::RestoreMark,
 };
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 
-/// What is known of a user's lists and history, as they stand before the command.
+/// What is known of a user's lists, history and restore, as they stand before the command.
 pub trait Relations {
     /// Since when `other` is on the user's `list`.
     fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs>;
 
     /// When the history entry with this sequence was made, if it is kept.
     fn history_at(&self, seq: u64) -> Option<UnixMs>;
+
+    /// All who are on the user's `list`.
+    fn listed(&self, list: ListKind) -> Vec<UserId>;
+
+    /// How far a restore of the user has come, if one is under way.
+    fn restoring(&self) -> Option<RestoreMark>;
 }
 
 /// Applies `command`, committed in an entry of `term`, to its user.
@@ -56,11 +66,18 @@ pub fn apply(
         policy,
         relations,
         user: &command.user,
+        is_known: record.is_some(),
         record: record.clone().unwrap_or_else(UserRecord::unknown),
         rows: Vec::new(),
         ended: Vec::new(),
+        entered: None,
+        returns: false,
+        lift: None,
     };
     let answer = step.take(&command.intent);
+    if let Some((version, latest)) = step.lift {
+        ledger.lift(version, latest);
+    }
     let mut outcome = if matches!(command.intent, Intent::DeleteUser) {
         *keys = KeyTable::default();
         *record = None;
@@ -117,13 +134,15 @@ fn settle(
     step.note(was, &command.intent);
     let shown_before = PublicPresence::of(&command.user, was);
     let mut presence = PublicPresence::of(&command.user, &step.record);
-    let changed = !presence.same_fields(&shown_before);
+    let changed = step.returns || !presence.same_fields(&shown_before);
     if changed {
         step.record.shown.version = ledger.revision + 1;
         presence.version = ledger.revision + 1;
     }
     for row in &mut step.rows {
-        if let Row::History(entry) = row {
+        if let Row::History(entry) = row
+            && step.entered == Some(entry.seq)
+        {
             entry.version = presence.version;
         }
     }
@@ -160,9 +179,17 @@ struct Step<'a, R> {
     policy: &'a Policy,
     relations: &'a R,
     user: &'a UserId,
+    /// Whether anything was stored of the user before.
+    is_known: bool,
     record: UserRecord,
     rows: Vec<Row>,
     ended: Vec<SessionId>,
+    /// The sequence of the history entry that this command made.
+    entered: Option<u64>,
+    /// Whether a user who had a version comes back without one: it gets a new one, however little is shown.
+    returns: bool,
+    /// The version and the time that were restored: the partition goes on above both.
+    lift: Option<(u64, UnixMs)>,
 }
 
 impl<R: Relations> Step<'_, R> {
@@ -224,6 +251,7 @@ impl<R: Relations> Step<'_, R> {
                 self.keep_from(self.first_kept(kept.start, kept.end, HISTORY_DROP_MAX));
                 Ok(Answer::Done)
             }
+            Intent::Restore(part) => self.restore(part),
             Intent::DeleteProfile => {
                 if self.record.has_profile {
                     self.record.has_profile = false;
@@ -300,30 +328,6 @@ impl<R: Relations> Step<'_, R> {
         Ok(Answer::Status { setting, presence: PublicPresence::never_seen(self.user.clone()) })
     }
 
-    fn change_list(&mut self, changes: &ListChanges) -> Result<Answer, Refusal> {
-        let list = changes.list;
-        let add: BTreeSet<&UserId> = changes.add.iter().collect();
-        let remove: BTreeSet<&UserId> = changes.remove.iter().filter(|r| !add.contains(r)).collect();
-        let added: Vec<&UserId> =
-            add.into_iter().filter(|o| self.relations.added_at(list, o).is_none() && **o != *self.user).collect();
-        let removed: Vec<&UserId> = remove.into_iter().filter(|o| self.relations.added_at(list, o).is_some()).collect();
-        let (what, max, total) = match list {
-            ListKind::Contacts => (Capacity::Contacts, self.policy.contacts_max, &mut self.record.contacts),
-            ListKind::Blocks => (Capacity::Blocks, self.policy.blocks_max, &mut self.record.blocks),
-        };
-        let after = u64::from(*total) + added.len() as u64 - (removed.len() as u64).min(u64::from(*total));
-        if !added.is_empty() && after > u64::from(max) {
-            return Err(Refusal::LimitExceeded { what, max });
-        }
-        *total = u32::try_from(after).unwrap_or(u32::MAX);
-        let total = *total;
-        let now = self.now;
-        let row = |other: &UserId, added| Row::Listed { list, other: other.clone(), added };
-        self.rows.extend(removed.into_iter().map(|o| row(o, None)));
-        self.rows.extend(added.into_iter().map(|o| row(o, Some(now))));
-        Ok(Answer::Total(total))
-    }
-
     /// Brings what is shown up to date with sessions and setting.
     fn show(&mut self) {
         let status = public::masked(public::true_status(&self.record));
@@ -338,62 +342,5 @@ impl<R: Relations> Step<'_, R> {
         }
         shown.status = status;
         shown.since = Some(self.now);
-    }
-
-    /// Writes the history entry, if the setting or the sessions' aggregate changed.
-    fn note(&mut self, was: &UserRecord, intent: &Intent) {
-        let reason = if was.setting == self.record.setting {
-            aggregate_change(was, &self.record, intent)
-        } else {
-            Some(match intent {
-                Intent::ClearStatus => Reason::StatusCleared,
-                Intent::ExpireStatus { .. } => Reason::StatusExpired,
-                _ => Reason::StatusSet,
-            })
-        };
-        let Some(reason) = reason else { return };
-        let status = public::true_status(&self.record);
-        let text: Option<Box<str>> =
-            if status == TrueStatus::Offline { None } else { self.record.setting.text.clone() };
-        let seq = self.record.history_next;
-        self.record.history_next += 1;
-        let first = self.record.history_next.saturating_sub(u64::from(self.policy.history_max));
-        let first = first.max(self.record.history_first);
-        self.keep_from(self.first_kept(first, seq, HISTORY_DROP_WITH_ENTRY));
-        // `settle` fills the version in, once it is known whether the presence changed.
-        self.rows.push(Row::History(HistoryEntry { seq, version: 0, at: self.now, status, text, reason }));
-    }
-
-    /// The first history entry from `from` on that is young enough to be kept.
-    fn first_kept(&self, from: u64, end: u64, at_most: u64) -> u64 {
-        history::first_kept(self.relations, self.policy, self.now, (from, end), at_most)
-    }
-
-    /// Drops the history entries before `first`.
-    fn keep_from(&mut self, first: u64) {
-        let from = self.record.history_first;
-        if first > from {
-            self.rows.push(Row::HistoryDropped { from, first });
-            self.record.history_first = first;
-        }
-    }
-}
-
-/// What the sessions' aggregate did: alive, active, devices, in this order of weight.
-fn aggregate_change(was: &UserRecord, is: &UserRecord, intent: &Intent) -> Option<Reason> {
-    let devices = |r: &UserRecord| -> Vec<Device> { public::devices(r) };
-    match (was.sessions.is_empty(), is.sessions.is_empty()) {
-        (true, true) => None,
-        (true, false) => Some(Reason::Connected),
-        (false, true) => Some(match intent {
-            Intent::EndSession { cause: EndCause::Expired, .. } | Intent::EndHeld { .. } => Reason::Expired,
-            Intent::EndSession { cause: EndCause::NodeLost, .. } => Reason::NodeLost,
-            _ => Reason::Disconnected,
-        }),
-        (false, false) => match (public::any_active(was), public::any_active(is)) {
-            (true, false) => Some(Reason::Idle),
-            (false, true) => Some(Reason::Active),
-            _ => (devices(was) != devices(is)).then_some(Reason::DeviceChanged),
-        },
     }
 }

@@ -4,11 +4,12 @@
 //! to [`ENTRY_MAX_COMMANDS`](crate::limits::ENTRY_MAX_COMMANDS) commands and the capacities they are judged by.
 
 use crate::{
-    RULES_WITH_HISTORY_AGE, UnixMs,
+    RULES_WITH_HISTORY_AGE, RULES_WITH_RESTORE, UnixMs,
     id::{Device, SessionId, UserId},
     idempotency::RequestKey,
     limits,
     record::{Activity, ConnectionAt, ManualStatus, Meta, Privacy, Profile, SessionKind},
+    restored::Restored,
 };
 use alloc::{boxed::Box, vec::Vec};
 use bincode::{
@@ -220,6 +221,8 @@ pub enum Intent {
     /// Drops history entries that are too old, up to [`HISTORY_DROP_MAX`](limits::HISTORY_DROP_MAX), and answers that were
     /// remembered long enough: also the last one of a user who was deleted.
     DropExpired,
+    /// Puts back a part of what a backup has of the user, unless the user is there already.
+    Restore(Box<Restored>),
 }
 
 impl Intent {
@@ -228,6 +231,7 @@ impl Intent {
     pub fn since_rules(&self) -> u16 {
         match self {
             Self::DropExpired => RULES_WITH_HISTORY_AGE,
+            Self::Restore(_) => RULES_WITH_RESTORE,
             _ => 1,
         }
     }

@@ -1,6 +1,6 @@
 //! What a partition counts: its revision, its time, its users.
 
-use crate::UnixMs;
+use crate::{UnixMs, limits::RESTORED_VERSION_GAP};
 use bincode::{Decode, Encode};
 
 /// The header of a partition's state. Invariant: revision and time never fall.
@@ -23,5 +23,13 @@ impl Ledger {
     pub(crate) fn advance(&mut self, at: UnixMs) -> UnixMs {
         self.now = self.now.max(at);
         self.now
+    }
+
+    /// Goes on beyond what was restored: versions up to `version` plus the gap count as published, and `latest` as past.
+    pub(crate) fn lift(&mut self, version: u64, latest: UnixMs) -> UnixMs {
+        if version > 0 {
+            self.revision = self.revision.max(version.saturating_add(RESTORED_VERSION_GAP));
+        }
+        self.advance(latest)
     }
 }

@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod placement;
 pub mod public;
 pub mod record;
+pub mod restored;
 pub mod ring;
 pub mod visibility;
 
@@ -39,6 +40,7 @@ pub use record::{
     Activity, Audience, ConnectionAt, Holder, ManualStatus, Meta, Privacy, Profile, Session, SessionKind, Setting,
     UserRecord,
 };
+pub use restored::{Kept, RestoreMark, Restored, RestoredAs};
 pub use ring::{PartitionId, Ring, partition_of};
 pub use visibility::{Viewer, Visibility};
 
@@ -49,7 +51,11 @@ pub type UnixMs = u64;
 /// an entry means. Raised whenever [`apply`](apply::apply) would compute anything differently.
 ///
 /// 1: the first. 2: history has an age, and [`Intent::DropExpired`] drops what is older.
-pub const RULES_VERSION: u16 = 2;
+/// 3: [`Intent::Restore`] puts back what a backup has.
+pub const RULES_VERSION: u16 = 3;
 
 /// The first rules under which history has an age.
 pub const RULES_WITH_HISTORY_AGE: u16 = 2;
+
+/// The first rules under which a user can be restored.
+pub const RULES_WITH_RESTORE: u16 = 3;

@@ -76,3 +76,13 @@ pub const CHANGES_MAX: usize = 8;
 pub const CHANGES_PER_NODE_MAX: usize = 4;
 /// Most voters of the placement group: five survive two losses, and more only make every commit wait longer.
 pub const PLACEMENT_VOTERS_MAX: usize = 5;
+/// Encoded bytes of one part of a restored user at most: a command with room for its envelope, and half an HTTP body.
+pub const RESTORED_PART_MAX_BYTES: usize = 128 * 1_024;
+/// How far ahead of the clock a restored time may lie, ms: a day. Time never falls, so that a part moves its partition's time
+/// up to its own.
+pub const RESTORED_AHEAD_MAX_MS: u64 = 86_400_000;
+/// Largest restored version: integers on the wire stay below 2^53, and half of them are left to go on with.
+pub const RESTORED_VERSION_MAX: u64 = 1 << 52;
+/// How far beyond a restored version its partition goes on: what was published after the backup was made had higher ones,
+/// and clients that still hold them must see the new ones as newer. A partition takes weeks at 1,000 changes a second to get there.
+pub const RESTORED_VERSION_GAP: u64 = 1 << 32;

@@ -7,6 +7,7 @@ use crate::{
     ledger::Ledger,
     public::{PublicPresence, TrueStatus},
     record::{Privacy, Profile, Session, Setting},
+    restored::{RestoreMark, RestoredAs},
 };
 use alloc::{boxed::Box, vec::Vec};
 use bincode::{Decode, Encode};
@@ -32,6 +33,8 @@ pub enum Answer {
     Privacy(Privacy),
     /// The profile.
     Profile(Profile),
+    /// What became of a restored part.
+    Restored(RestoredAs),
 }
 
 /// Why a command had no effect. Nothing was touched.
@@ -154,6 +157,8 @@ pub enum Row {
     },
     /// The profile, or (with `None`) none.
     Profile(Option<Profile>),
+    /// How far a restore has come, or (with `None`) that none is under way.
+    Restoring(Option<RestoreMark>),
 }
 
 /// All that one command did.

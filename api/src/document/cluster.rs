@@ -98,6 +98,16 @@ fn members() -> Vec<(&'static str, Shape)> {
             ),
         ),
         (
+            "RestoreCounts",
+            answer(
+                "What a restore did.",
+                [
+                    ("restored", count("Users that are as the backup has them.")),
+                    ("left_alone", count("Users that were there before.")),
+                ],
+            ),
+        ),
+        (
             "Located",
             answer(
                 "Where a user lives.",

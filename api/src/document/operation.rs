@@ -5,7 +5,10 @@ use super::{
     schema::{Shape, integer_or_null, named, pattern, string},
     shapes::USER,
 };
-use crate::{problem::Code, request::Need};
+use crate::{
+    problem::Code,
+    request::{BYTES, Need},
+};
 use rollcall_presence::limits;
 use std::collections::BTreeMap;
 use utoipa::openapi::{
@@ -40,6 +43,8 @@ pub(crate) struct Said {
     need: Option<Need>,
     parameters: Vec<Parameter>,
     body: Option<(&'static str, bool)>,
+    /// Whether it has a body that is no JSON.
+    takes_bytes: bool,
     answers: Vec<(u16, &'static str, Carries, &'static [&'static str])>,
     refusals: Vec<Code>,
     /// Operations on the session that it made.
@@ -69,6 +74,7 @@ pub(super) fn page(id: &'static str, summary: &'static str) -> Said {
         need: None,
         parameters: Vec::new(),
         body: None,
+        takes_bytes: false,
         answers: Vec::new(),
         refusals: vec![Code::Internal],
         leads_to: &[],
@@ -117,6 +123,12 @@ impl Said {
     /// It may have a body, and whoever sends another kind is refused.
     pub(super) fn body(mut self, shape: &'static str, required: bool) -> Self {
         self.body = Some((shape, required));
+        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge)
+    }
+
+    /// It has a body that is no JSON.
+    pub(super) fn bytes_body(mut self) -> Self {
+        self.takes_bytes = true;
         self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge)
     }
 
@@ -193,6 +205,11 @@ impl Said {
             let content = ContentBuilder::new().schema(Some(named(shape))).build();
             let required = if required { Required::True } else { Required::False };
             let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
+            operation = operation.request_body(Some(body.build()));
+        }
+        if self.takes_bytes {
+            let content = ContentBuilder::new().schema(Some(string("As the media type has it."))).build();
+            let body = RequestBodyBuilder::new().content(BYTES, content).required(Some(Required::False));
             operation = operation.request_body(Some(body.build()));
         }
         for (status, text, carries, headers) in self.answers {

@@ -4,7 +4,10 @@ use super::{
     operation::{Carries, Said, call, page},
     schema::{exactly, pattern, string, word},
 };
-use crate::{problem::Code, request::Need};
+use crate::{
+    problem::Code,
+    request::{BYTES, Need},
+};
 use utoipa::openapi::path::ParameterIn;
 
 use Carries::{Json, Nothing, Other};
@@ -265,6 +268,27 @@ pub(crate) fn remove() -> Said {
         .refuses(Code::NotFound)
         .refuses(Code::Conflict)
         .answers(202, "Begun.", Json("Begun"))
+}
+
+pub(crate) fn backup() -> Said {
+    call(Admin, "cluster", "backup", "All users of the cluster, for a file")
+        .text(
+            "Sealed items, each with its checksum; the last one is the end mark. Without it the backup is not whole. A node makes one at \
+             a time. `rollcall backup` writes it to a file.",
+        )
+        .answers(200, "It follows.", Other(BYTES))
+}
+
+pub(crate) fn restore() -> Said {
+    call(Admin, "cluster", "restore", "Users of a backup, put back")
+        .text(
+            "Items of a backup that are users, whole ones, in their order. Whoever is there already is left alone, unless overwrite is \
+             true. Repeating it is safe. `rollcall restore` checks a file and sends it. A conflict while some node runs an older version.",
+        )
+        .query("overwrite", word(&["true", "false"]))
+        .bytes_body()
+        .refuses(Code::Conflict)
+        .answers(200, "Durable.", Json("RestoreCounts"))
 }
 
 pub(crate) fn lives() -> Said {

@@ -85,3 +85,28 @@ async fn health_moves_to_the_address_for_operations() {
     let stage = Stage::with(Setting { http, ..Setting::default() }).await;
     problem(stage.call(Method::GET, "/healthz").send().await.unwrap(), 404, "not_found").await;
 }
+
+#[tokio::test]
+async fn a_backup_is_bytes_and_what_is_restored_is_checked_as_any_call_is() {
+    let stage = Stage::new().await;
+    let backup = stage.by("ops@admin", Method::GET, "/v1/cluster/backup").send().await.unwrap();
+    assert_eq!(backup.status(), 200);
+    assert_eq!(backup.headers()["content-type"], "application/octet-stream");
+    assert_eq!(backup.bytes().await.unwrap(), "onetwo");
+    let head = stage.by("ops@admin", Method::HEAD, "/v1/cluster/backup").send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.bytes().await.unwrap().len()), (200, 0));
+    let restore = |query: &str, kind: &str, body: &'static str| {
+        let path = format!("/v1/cluster/restore{query}");
+        stage.by("ops@admin", Method::POST, &path).header("content-type", kind).body(body).send()
+    };
+    let bytes = "application/octet-stream";
+    let done = restore("?overwrite=true", bytes, "users").await.unwrap();
+    assert_eq!(done.json::<Value>().await.unwrap(), json!({ "restored": 1, "left_alone": 2 }));
+    let done = restore("", bytes, "users").await.unwrap();
+    assert_eq!(done.json::<Value>().await.unwrap(), json!({ "restored": 0, "left_alone": 2 }));
+    problem(restore("", "application/json", "{}").await.unwrap(), 415, "unsupported_media_type").await;
+    let detail = problem(restore("?overwrite=1", bytes, "users").await.unwrap(), 400, "invalid_request").await;
+    assert!(detail.starts_with("overwrite:"), "{detail}");
+    let detail = problem(restore("", bytes, "nonsense").await.unwrap(), 400, "invalid_request").await;
+    assert!(detail.starts_with("body:"), "{detail}");
+}

@@ -3,11 +3,11 @@
 //! What a command means is decided by `presence::apply` alone; here its outcome becomes rows. Promises the same rows on every
 //! replica.
 
-use super::{cell::State, pieces::Pieces, read_error::ReadError};
+use super::{cell::State, pieces::Pieces, read_error::ReadError, view::user_in};
 use crate::store::key::{self, Cell};
 use rollcall_presence::{
     Command, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal,
-    Relations, Row, UnixMs, UserId, UserRecord, apply,
+    Relations, RestoreMark, Row, UnixMs, UserId, UserRecord, apply,
 };
 use std::{cell::RefCell, io, sync::Arc};
 
@@ -57,6 +57,27 @@ impl Relations for Lists<'_> {
             })
             .map(|entry| entry.at)
     }
+
+    fn listed(&self, list: ListKind) -> Vec<UserId> {
+        listed(self.state, self.user, list).unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            Vec::new()
+        })
+    }
+
+    fn restoring(&self) -> Option<RestoreMark> {
+        let found = self.state.rows.get(&key::cell(self.user, Cell::Restoring));
+        found.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+}
+
+/// Who is on a list.
+fn listed(state: &State, user: &UserId, list: ListKind) -> Result<Vec<UserId>, ReadError> {
+    let prefix = key::list_rows(user, list);
+    state.rows.scan(&prefix, &key::after(&prefix)).map(|row| user_in(&row?.0[prefix.len()..])).collect()
 }
 
 fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Command) -> Result<Outcome, ReadError> {
@@ -77,9 +98,12 @@ fn apply_command(state: &mut State, term: u64, policy: &Policy, command: &Comman
         return Err(error);
     }
     state.ledger = ledger;
-    if outcome.deleted {
+    let keys_pieces = if outcome.deleted {
         state.rows.remove_all(&key::user(user))?;
-    }
+        Pieces::default() // the keys went with the rest
+    } else {
+        keys_pieces
+    };
     if outcome.record_changed {
         state.rows.store_long(&record_key, &record_pieces, record.as_ref());
     }
@@ -105,6 +129,8 @@ fn store_row(state: &mut State, user: &UserId, row: &Row) -> Result<(), ReadErro
         Row::HistoryDropped { from, first } => {
             (*from..*first).try_for_each(|seq| state.rows.remove(&key::history(user, seq)))
         }
+        Row::Restoring(Some(mark)) => state.rows.set(&key::cell(user, Cell::Restoring), mark),
+        Row::Restoring(None) => state.rows.remove(&key::cell(user, Cell::Restoring)),
         Row::Profile(profile) => state.rows.set_long(&key::cell(user, Cell::Profile), profile.as_ref()),
     }
 }

@@ -17,13 +17,16 @@ use parking_lot::Mutex;
 use rollcall_presence::codec;
 use std::{collections::BTreeMap, io, sync::Arc};
 
+/// A relative key and a sealed value, or a piece of one.
+pub(crate) type SealedRow = (Vec<u8>, Vec<u8>);
+
 /// A part of a snapshot, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Chunk {
     /// What the rows that follow add up to; the epoch means nothing to another.
     Header(StateHeader),
     /// Rows: relative key, sealed value.
-    Rows(Vec<(Vec<u8>, Vec<u8>)>),
+    Rows(Vec<SealedRow>),
 }
 
 impl Chunk {
@@ -112,6 +115,19 @@ impl StateStream {
         if let Some(header) = self.header.take() {
             return Ok(Some(Chunk::Header(header).sealed()));
         }
+        Ok(self.next_rows()?.map(|rows| Chunk::Rows(rows).sealed()))
+    }
+
+    /// Whether it streams the state of `cell`.
+    pub(crate) fn is_of(&self, cell: &Arc<StateCell>) -> bool {
+        Arc::ptr_eq(&self.cell, cell)
+    }
+
+    /// The next rows, in order, as they were when the stream began; `None` at the end.
+    ///
+    /// # Errors
+    /// When they cannot be read, or changed too much meanwhile.
+    pub(crate) fn next_rows(&self) -> io::Result<Option<Vec<SealedRow>>> {
         // Applying waits for this one chunk: no row changes between reading it and moving on.
         self.cell.with_rows(|rows| {
             let mut kept = self.kept.0.lock();
@@ -156,13 +172,9 @@ impl StateStream {
                 }
                 None => kept.ended = true,
             }
-            Ok(last_chunk(chunk, kept.ended))
+            Ok((!kept.ended).then_some(chunk))
         })
     }
-}
-
-fn last_chunk(rows: Vec<(Vec<u8>, Vec<u8>)>, ended: bool) -> Option<Vec<u8>> {
-    (!ended).then(|| Chunk::Rows(rows).sealed())
 }
 
 impl ChunkSource for StateStream {

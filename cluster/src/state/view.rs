@@ -163,7 +163,7 @@ fn just_after(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
-fn user_in(key: &[u8]) -> Result<UserId, ReadError> {
+pub(super) fn user_in(key: &[u8]) -> Result<UserId, ReadError> {
     let text = str::from_utf8(key).ok().and_then(|text| UserId::new(text).ok());
     text.ok_or_else(|| ReadError::Disk(std::io::Error::new(std::io::ErrorKind::InvalidData, "a key holds no user id")))
 }

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Question = 9,
     /// Its answer.
     Answer = 10,
+    /// A part of a backup.
+    Backup = 11,
 }
 
 /// Why bytes are not the envelope asked for. Nothing was touched.

@@ -110,6 +110,8 @@ pub(crate) enum Cell {
     Profile = 5,
     /// The idempotency keys.
     Keys = 6,
+    /// How far a restore has come.
+    Restoring = 7,
 }
 
 /// The placement, in the state of the placement group.

@@ -1,7 +1,10 @@
 //! What a home needs of its partition's Raft group, as a trait: so that many nodes run in one test over one store.
 
 use futures::future::BoxFuture;
-use rollcall_cluster::{NotHeld, NotHome, Partition, PartitionReport, ProposeError, Role, View};
+use rollcall_cluster::{
+    NotHeld, NotHome, Partition, PartitionReport, ProposeError, Role, View,
+    backup::{BackupPage, BackupReader, ReadBackupError},
+};
 use rollcall_presence::{Command, NodeName, Outcome, PartitionId};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -28,6 +31,18 @@ pub trait Group: Send + Sync + 'static {
     /// # Errors
     /// [`NotHeld`]: `read` was not called.
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld>;
+
+    /// Begins to read the users as they are now, for the backup of this number.
+    ///
+    /// # Errors
+    /// [`NotHeld`] where no replica is here.
+    fn begin_backup(&self, backup: u64) -> Result<BackupReader, NotHeld>;
+
+    /// Reads on.
+    ///
+    /// # Errors
+    /// [`ReadBackupError`]: it has to begin again.
+    fn read_backup(&self, reader: &mut BackupReader) -> Result<BackupPage, ReadBackupError>;
 
     /// How many commands were proposed here, and how many of them came back committed; zeros where nobody counts.
     fn proposals(&self) -> (u64, u64) {
@@ -77,6 +92,14 @@ impl Group for Partition {
 
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld> {
         Self::read(self, |view| read(view))
+    }
+
+    fn begin_backup(&self, backup: u64) -> Result<BackupReader, NotHeld> {
+        Self::begin_backup(self, backup)
+    }
+
+    fn read_backup(&self, reader: &mut BackupReader) -> Result<BackupPage, ReadBackupError> {
+        Self::read_backup(self, reader)
     }
 
     fn proposals(&self) -> (u64, u64) {

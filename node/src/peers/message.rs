@@ -10,6 +10,7 @@ use crate::{
     ties::page::{Digest, Mends, Page},
 };
 use bincode::{Decode, Encode};
+use rollcall_cluster::backup::BackupPage;
 use rollcall_presence::{Holder, NodeName, PartitionId, SessionId, UnixMs, UserId, codec};
 
 /// The version of these messages. Nodes of the version before and this one run together.
@@ -76,6 +77,35 @@ pub enum Question {
         /// What.
         request: HomeRequest,
     },
+    /// Of the home of a partition: a page of its users, for a backup.
+    Section {
+        /// Which partition.
+        partition: PartitionId,
+        /// The number of the backup.
+        backup: u64,
+        /// What the page before came with; the first one if there was none.
+        ticket: Option<u64>,
+    },
+}
+
+/// A page of a partition's users, for a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SectionPage {
+    /// To ask for the next one with, at this node.
+    pub ticket: u64,
+    /// The page.
+    pub page: BackupPage,
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum SectionFault {
+    /// As many sections are read here as may be.
+    Busy = 0,
+    /// This node cannot confirm that it is the home, or has no replica any more.
+    NoHome = 1,
+    /// What was begun is lost: it has to begin again.
+    Broken = 2,
 }
 
 /// A part of an announcement.
@@ -138,6 +168,8 @@ pub enum Reply {
     Report(NodeReport),
     /// To what has no other answer.
     Done,
+    /// To `Section`.
+    Section(Result<SectionPage, SectionFault>),
 }
 
 /// What a node knows of itself.

@@ -43,6 +43,7 @@ fn questions() -> Vec<Question> {
         Question::Report,
         Question::HandOver { partition, heard },
         Question::Passed { to: holder.node.clone(), partition, request },
+        Question::Section { partition, backup: 15, ticket: Some(16) },
     ]
 }
 
@@ -66,6 +67,7 @@ fn replies() -> Vec<Reply> {
         Reply::Compared { tenure: tenure(), number: 4, same: true, stale: false },
         Reply::Report(NodeReport::default()),
         Reply::Done,
+        Reply::Section(Err(SectionFault::Busy)),
     ]
 }
 
@@ -112,7 +114,7 @@ fn what_was_sealed_opens_as_what_it_was_and_as_nothing_else() {
     }
 }
 
-const GOLDEN: [&str; 21] = [
+const GOLDEN: [&str; 23] = [
     "00050601610101620101",
     "01050601610101620101",
     "0205026e3102000101",
@@ -122,6 +124,7 @@ const GOLDEN: [&str; 21] = [
     "040101",
     "050501016101730c0d0101",
     "06026e31050601610101620101",
+    "07050f01100101",
     "0000010201",
     "0001020201",
     "0101026e310201",
@@ -130,6 +133,7 @@ const GOLDEN: [&str; 21] = [
     "04026e310203040401000201",
     "050000000000000000000201",
     "060201",
+    "0701000201",
     "0005090161000101620301",
     "0105026e31020304020106010301",
     "0205026e310203040301",

@@ -8,12 +8,14 @@ use super::{
     server::{Server, ServerError, fault_of_tls},
     token::{MINTED_TTL, MintError, Minter},
 };
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long any one request may take: the server answers within seconds, or 503.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long an answer may take that comes bit by bit: whoever takes it notices earlier that nothing comes any more.
+const OPEN_MAX: Duration = Duration::from_secs(86_400);
 /// How long reaching the server may take.
 pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Whom a service token of this program is made out to; it stands in no list and is never online.
@@ -164,22 +166,48 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<String, ClientError> {
-        let url = format!("{}{path}", self.url().as_str().trim_end_matches('/'));
-        let mut request = self.http.request(method, url).bearer_auth(token);
+        let mut request = self.http.request(method, self.at(path)).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let failed = |source: reqwest::Error| {
-            let url = self.url().to_string();
-            match fault_of_tls(&source) {
-                Some(fault) if source.is_connect() => ClientError::Unbelieved { url, why: fault.to_string() },
-                None if source.is_connect() => ClientError::Unreachable { url },
-                _ => ClientError::CutOff { url, source },
-            }
-        };
-        let answer = request.send().await.map_err(failed)?;
+        self.answered(request).await
+    }
+
+    /// The answer to a POST of bytes, as text.
+    pub(crate) async fn post_bytes(&self, token: &str, path: &str, body: Vec<u8>) -> Result<String, ClientError> {
+        let request = self.http.post(self.at(path)).bearer_auth(token);
+        self.answered(request.header("content-type", "application/octet-stream").body(body)).await
+    }
+
+    /// The answer to a GET, whose body comes bit by bit and may take long.
+    pub(crate) async fn open(&self, token: &str, path: &str) -> Result<Response, ClientError> {
+        let request = self.http.get(self.at(path)).bearer_auth(token).timeout(OPEN_MAX);
+        let answer = request.send().await.map_err(|e| self.failed(e))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(failed)?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = answer.text().await.map_err(|e| self.failed(e))?;
+        Err(refused(self.url(), status.as_u16(), &text))
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url().as_str().trim_end_matches('/'))
+    }
+
+    fn failed(&self, source: reqwest::Error) -> ClientError {
+        let url = self.url().to_string();
+        match fault_of_tls(&source) {
+            Some(fault) if source.is_connect() => ClientError::Unbelieved { url, why: fault.to_string() },
+            None if source.is_connect() => ClientError::Unreachable { url },
+            _ => ClientError::CutOff { url, source },
+        }
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<String, ClientError> {
+        let answer = request.send().await.map_err(|e| self.failed(e))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|e| self.failed(e))?;
         if status.is_success() { Ok(text) } else { Err(refused(self.url(), status.as_u16(), &text)) }
     }
 }

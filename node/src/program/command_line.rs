@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Dev(DevOptions),
     /// Force a cluster that lost its quorum for good back to work, from what one node has left; asks first
     Recover(RecoverOptions),
+    /// Write all users of a running cluster to a file
+    Backup(BackupOptions),
+    /// Put the users of a backup back into a running cluster
+    Restore(RestoreOptions),
 }
 
 /// Where a node's settings come from, and the few that have an option.
@@ -136,6 +140,35 @@ pub(crate) struct StatusOptions {
     /// Repeat every two seconds
     #[arg(long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The file holds personal data and is readable by its owner alone. It has its name once it is whole."
+)]
+pub(crate) struct BackupOptions {
+    /// The file to write
+    pub(crate) file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The whole file is checked before anything is sent. Users that the cluster knows are left alone; \
+    doing it again is safe. Any number of nodes and partitions will do."
+)]
+pub(crate) struct RestoreOptions {
+    /// The file to read
+    pub(crate) file: PathBuf,
+    /// Replace what the cluster has of the users in the file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

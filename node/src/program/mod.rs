@@ -4,6 +4,7 @@
 //! else. Relies on the server only through the contract, as any client would.
 
 mod backoff;
+mod backup;
 mod bench;
 mod client;
 mod command_line;
@@ -14,6 +15,7 @@ mod follower;
 mod frame;
 mod latency;
 mod open_files;
+mod partial;
 mod recover;
 mod replay;
 mod server;
@@ -72,6 +74,7 @@ macro_rules! fails {
 }
 
 fails!(
+    backup::FileError,
     client::ClientError,
     connect::ConnectError,
     dev::DevError,
@@ -97,6 +100,8 @@ pub fn run() -> ExitCode {
         Some(Command::Recover(options)) => {
             recover::Library::new().map_err(Failure::failed).and_then(|library| recover::run(&options, &library))
         }
+        Some(Command::Backup(options)) => wait_for(backup::back_up(&options)),
+        Some(Command::Restore(options)) => wait_for(backup::restore(&options)),
         Some(Command::Watch(options)) => wait_for(watch::run(&options)),
         Some(Command::Replay(options)) => wait_for(replay::run(&options)).and_then(faultless),
         Some(Command::Bench(options)) => wait_for(bench::run(&options)).and_then(faultless),

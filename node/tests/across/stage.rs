@@ -4,6 +4,7 @@ use crate::net::{Net, NetLinks};
 use futures::future::BoxFuture;
 use rollcall_cluster::{
     Cluster, NotHeld, NotHome, Observer, Options, Partition, PartitionReport, ProposeError, Role, View,
+    backup::{BackupPage, BackupReader, ReadBackupError},
 };
 use rollcall_config::Settings;
 use rollcall_node::{
@@ -89,6 +90,14 @@ impl Group for Shared {
 
     fn view(&self, read: &mut dyn FnMut(&View<'_>)) -> Result<(), NotHeld> {
         if self.held.load(Ordering::Relaxed) { self.inner.read(|view| read(view)) } else { Err(NotHeld) }
+    }
+
+    fn begin_backup(&self, backup: u64) -> Result<BackupReader, NotHeld> {
+        if self.held.load(Ordering::Relaxed) { self.inner.begin_backup(backup) } else { Err(NotHeld) }
+    }
+
+    fn read_backup(&self, reader: &mut BackupReader) -> Result<BackupPage, ReadBackupError> {
+        self.inner.read_backup(reader)
     }
 
     fn status(&self) -> Option<PartitionReport> {

@@ -23,4 +23,6 @@ mod placement_world;
 mod public_presence;
 mod random_bytes;
 mod replicas;
+mod restored_bytes;
+mod restoring;
 mod world;

@@ -3,7 +3,7 @@
 use crate::deed::{Attachment, Deed, USERS, Wish, key, user};
 use rollcall_presence::{
     Command, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, Profile, PublicPresence, Relations,
-    Row, UnixMs, UserId, UserRecord, apply, command::HISTORY_AGE_NEVER,
+    RestoreMark, Row, UnixMs, UserId, UserRecord, apply, command::HISTORY_AGE_NEVER,
 };
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ pub(crate) struct Stored {
     pub(crate) lists: BTreeMap<(ListKind, UserId), UnixMs>,
     pub(crate) history: BTreeMap<u64, HistoryEntry>,
     pub(crate) profile: Option<Profile>,
+    pub(crate) restoring: Option<RestoreMark>,
 }
 
 impl Stored {
@@ -45,6 +46,14 @@ impl Relations for Lists<'_> {
 
     fn history_at(&self, seq: u64) -> Option<UnixMs> {
         self.0.history.get(&seq).map(|entry| entry.at)
+    }
+
+    fn listed(&self, list: ListKind) -> Vec<UserId> {
+        self.0.lists.keys().filter(|(l, _)| *l == list).map(|(_, other)| other.clone()).collect()
+    }
+
+    fn restoring(&self) -> Option<RestoreMark> {
+        self.0.restoring
     }
 }
 
@@ -160,7 +169,7 @@ impl World {
 fn store(stored: &mut Stored, row: &Row) {
     match row {
         Row::Listed { list, other, added: Some(at) } => {
-            assert_eq!(stored.lists.insert((*list, other.clone()), *at), None, "added twice");
+            assert_ne!(stored.lists.insert((*list, other.clone()), *at), Some(*at), "added twice");
         }
         Row::Listed { list, other, added: None } => {
             assert!(stored.lists.remove(&(*list, other.clone())).is_some(), "removed what was not there");
@@ -174,5 +183,6 @@ fn store(stored: &mut Stored, row: &Row) {
             stored.history = kept;
         }
         Row::Profile(profile) => stored.profile.clone_from(profile),
+        Row::Restoring(mark) => stored.restoring = *mark,
     }
 }

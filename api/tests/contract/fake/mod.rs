@@ -5,13 +5,15 @@ mod switches;
 mod users;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use outbox::{FakeConnection, Outbox};
 use parking_lot::Mutex;
 use rollcall_api::{
     figures::Figures,
     service::{
-        ConnectRequest, Connection, Ending, GoodbyeReason, HistoryQuery, LiveSession, Page, PresenceService, Seen,
-        ServiceError, Welcome,
+        ConnectRequest, Connection, Ending, GoodbyeReason, HistoryQuery, LiveSession, Page, PresenceService,
+        RestoreCounts, Seen, ServiceError, Welcome,
     },
     wire::{ClusterStatus, EncodedPresence, Located, NodeState, NodeStatus, PartitionStatus, RingStatus},
 };
@@ -340,6 +342,19 @@ impl PresenceService for Fake {
     async fn remove(&self, node: &NodeName) -> Result<(), ServiceError> {
         self.ordered("remove", node)?;
         Err(ServiceError::Conflict("n1 holds the last replica of every partition".into()))
+    }
+
+    async fn backup(&self) -> Result<BoxStream<'static, Bytes>, ServiceError> {
+        self.allowed()?;
+        Ok(Box::pin(futures::stream::iter([Bytes::from_static(b"one"), Bytes::from_static(b"two")])))
+    }
+
+    async fn restore(&self, items: Bytes, overwrite: bool) -> Result<RestoreCounts, ServiceError> {
+        self.allowed()?;
+        if items != *b"users" {
+            return Err(ServiceError::Malformed("nothing of a backup".into()));
+        }
+        Ok(RestoreCounts { restored: u64::from(overwrite), left_alone: 2 })
     }
 
     async fn ready(&self) -> Result<(), &'static str> {

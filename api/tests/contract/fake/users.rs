@@ -3,7 +3,7 @@
 use rollcall_api::service::ServiceError;
 use rollcall_presence::{
     Answer, Command, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Policy, Profile, PublicPresence, Refusal,
-    Relations, RequestKey, Row, SessionId, UnixMs, UserId, UserRecord, Viewer, Visibility, apply,
+    Relations, RequestKey, RestoreMark, Row, SessionId, UnixMs, UserId, UserRecord, Viewer, Visibility, apply,
     visibility::{subject_allows, viewer_allows},
 };
 use std::collections::BTreeMap;
@@ -27,6 +27,14 @@ impl Relations for Lists {
 
     fn history_at(&self, _: u64) -> Option<UnixMs> {
         None // nothing lives long enough here to be dropped for its age
+    }
+
+    fn listed(&self, list: ListKind) -> Vec<UserId> {
+        self.0.keys().filter(|(l, _)| *l == list).map(|(_, other)| other.clone()).collect()
+    }
+
+    fn restoring(&self) -> Option<RestoreMark> {
+        None // users are restored whole here
     }
 }
 
@@ -101,6 +109,7 @@ impl Users {
                 Row::History(entry) => stored.history.push(entry),
                 Row::HistoryDropped { first, .. } => stored.history.retain(|e| e.seq >= first),
                 Row::Profile(profile) => stored.profile = profile,
+                Row::Restoring(_) => {}
             }
         }
         match outcome.answer {
