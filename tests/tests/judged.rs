@@ -8,6 +8,8 @@ use rollcall_tests::{
 
 /// Long enough to come back within on a slow machine, short enough to wait for.
 const GRACE_MS: u64 = 5_000;
+/// Of HTTP sessions. Those who fall silent must be shown offline before the test can end.
+const TTL_MS: u64 = 3_000;
 /// What a debug build on a busy machine may take where the promise is 5 s.
 const SLOW_US: u64 = 20_000_000;
 /// Acknowledged writes before and after the kill.
@@ -26,7 +28,8 @@ async fn sample(recorder: &Recorder, cluster: &Cluster, phase: Phase) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_under_a_recorded_load_breaks_no_promise() {
-    let mut cluster = Cluster::plan(3).set("presence.grace_ms", GRACE_MS).start().await;
+    let cluster = Cluster::plan(3).set("presence.grace_ms", GRACE_MS).set("presence.session_ttl_ms", TTL_MS);
+    let mut cluster = cluster.start().await;
     let addresses: Vec<(String, String)> =
         (0..cluster.len()).map(|at| (cluster.name(at).to_owned(), cluster.node(at).address.clone())).collect();
     let promises = Promises {

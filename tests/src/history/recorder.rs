@@ -67,10 +67,21 @@ impl Recorder {
         look(&self.lock())
     }
 
-    /// A sign of life, now.
-    pub fn life(&self, user: &str, sign: Sign, node: &str) {
+    /// A sign of the life of an HTTP session, now, or of its end.
+    pub fn session(&self, user: &str, sign: Sign, node: &str) {
+        let lasts_us = self.lock().promises.ttl_us;
+        self.life(user, sign, node, lasts_us);
+    }
+
+    /// A sign of the life of a connection, now, or of its end.
+    pub fn connection(&self, user: &str, sign: Sign, node: &str) {
+        let lasts_us = self.lock().promises.grace_us;
+        self.life(user, sign, node, lasts_us);
+    }
+
+    fn life(&self, user: &str, sign: Sign, node: &str, lasts_us: Micros) {
         let mut history = self.lock();
-        let life = Life { user: user.into(), at: self.now(), sign, node: node.into() };
+        let life = Life { user: user.into(), at: self.now(), sign, lasts_us, node: node.into() };
         history.push(Record::Life(life));
     }
 
