@@ -23,7 +23,12 @@ pub async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) 
 ///
 /// # Panics
 /// When the deadline passes.
-pub async fn eventually_within<T>(deadline: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually_within<T>(deadline: Duration, what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    looked_for(deadline, attempt).await.unwrap_or_else(|| panic!("waited {deadline:?} in vain: {what}"))
+}
+
+/// As [`eventually_within`], for what may rightly not be found: `None` after the deadline.
+pub(crate) async fn looked_for<T>(deadline: Duration, mut attempt: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let looking = async {
         loop {
             if let Some(found) = attempt().await {
@@ -32,7 +37,7 @@ pub async fn eventually_within<T>(deadline: Duration, what: &str, mut attempt: i
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(deadline, looking).await.unwrap_or_else(|_| panic!("waited {deadline:?} in vain: {what}"))
+    tokio::time::timeout(deadline, looking).await.ok()
 }
 
 /// As [`eventually`], for code that may block; `None` after the deadline.

@@ -46,6 +46,11 @@ impl Roll {
         addresses[at % addresses.len()].clone()
     }
 
+    /// How many addresses there are now.
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A token of `id`.
     #[must_use]
     pub fn token(&self, id: &str, scope: &str) -> String {
