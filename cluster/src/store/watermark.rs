@@ -85,9 +85,9 @@ struct Numbers {
     closing: bool,
 }
 
-/// Keeps the watermark up with the rounds, on a thread of its own, or, where nothing blocks, within the round after.
+/// Keeps the watermark up with the rounds, on a thread of its own, or, where nothing blocks, at once.
 pub(crate) struct Marker {
-    here: Option<(Watermark, Mutex<u64>)>,
+    here: Option<Watermark>,
     shared: Arc<(Mutex<Numbers>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
@@ -121,10 +121,10 @@ impl Marker {
         Ok(Self { here: None, shared, thread: Some(thread) })
     }
 
-    /// Without a thread: what is wanted is written when the next number comes, or at the end, as late as the thread may be.
+    /// Without a thread: a number is written when it is wanted.
     #[must_use]
-    pub(crate) fn here(watermark: Watermark, number: u64) -> Self {
-        Self { here: Some((watermark, Mutex::new(number))), shared: Arc::default(), thread: None }
+    pub(crate) fn here(watermark: Watermark) -> Self {
+        Self { here: Some(watermark), shared: Arc::default(), thread: None }
     }
 
     /// Has `number` written, once the one before it is: the watermark is never further behind.
@@ -132,9 +132,8 @@ impl Marker {
     /// # Errors
     /// When the disk failed.
     pub(crate) fn raise(&self, number: u64) -> io::Result<()> {
-        if let Some((watermark, wanted)) = &self.here {
-            let before = std::mem::replace(&mut *wanted.lock(), number);
-            return watermark.raise(before);
+        if let Some(watermark) = &self.here {
+            return watermark.raise(number);
         }
         let (numbers, changed) = &*self.shared;
         let mut known = numbers.lock();
@@ -153,10 +152,6 @@ impl Marker {
 impl Drop for Marker {
     /// Writes what is wanted, and ends the thread.
     fn drop(&mut self) {
-        if let Some((watermark, wanted)) = &self.here {
-            // As with a round: what is not written is promised less.
-            let _ = watermark.raise(*wanted.lock());
-        }
         self.shared.0.lock().closing = true;
         self.shared.1.notify_all();
         if let Some(thread) = self.thread.take() {

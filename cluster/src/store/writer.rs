@@ -89,7 +89,7 @@ impl Writer {
         on_fatal: OnFatal,
         pace: Pace,
     ) -> Arc<Self> {
-        let marker = Marker::here(watermark, position.round.number);
+        let marker = Marker::here(watermark);
         let (ended, ends) = watch::channel(false);
         let writer = Self { ended: Some(ends), ..Self::idle() };
         let mut rounds = Rounds::new(disk, marker, position);
