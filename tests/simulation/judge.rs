@@ -119,8 +119,12 @@ impl Observer for Witness {
                 );
             }
             let Some(presence) = &outcome.presence else { continue };
+            let shown = format!("{presence:?}");
+            let key = (outcome.user.clone(), presence.version);
+            let before = seen.published.insert(key, shown.clone());
             let last = super::held(&self.versions).insert(outcome.user.clone(), presence.version);
-            if last.is_some_and(|last| last >= presence.version) {
+            // A replica that was dropped and is built anew goes through what was published long ago.
+            if before.is_none() && last.is_some_and(|last| last >= presence.version) {
                 let now = presence.version;
                 seen.blame(
                     at,
@@ -128,10 +132,8 @@ impl Observer for Witness {
                     format!("n{}: {} went from {last:?} to {now}", self.node, outcome.user),
                 );
             }
-            let shown = format!("{presence:?}");
-            let known = seen.published.entry((outcome.user.clone(), presence.version)).or_insert_with(|| shown.clone());
-            if *known != shown {
-                let why = format!("n{}: {known} was published before, now {shown}", self.node);
+            if before.as_ref().is_some_and(|before| *before != shown) {
+                let why = format!("n{}: {before:?} was published before, now {shown}", self.node);
                 seen.blame(at, "versions-rise", why);
             }
         }
