@@ -179,14 +179,7 @@ impl Cluster {
         self.control.stop();
         self.link.stop().await;
         self.hosting.stop().await;
-        let (writer, disk) = (Arc::clone(&self.writer), Arc::clone(&self.disk));
-        let closed = tokio::task::spawn_blocking(move || {
-            writer.stop();
-            disk.close();
-        });
-        if let Err(error) = closed.await {
-            tracing::error!(%error, "the store did not close cleanly");
-        }
+        starting::close_store(&self.writer, &self.disk).await;
         drop(self.lock.lock().take());
     }
 }

@@ -21,6 +21,7 @@ mod options;
 mod partition;
 mod peers;
 mod placement_group;
+pub mod planted;
 mod proposer;
 mod raft;
 pub mod recover;
@@ -40,7 +41,7 @@ mod upkeep;
 pub use cluster::{Cluster, Identity};
 pub use control::{AdminError, ClusterStanding};
 pub use observer::Observer;
-pub use options::{HandingOver, MakeLink, Options, Surroundings};
+pub use options::{HandingOver, MakeLink, Options, Pace, RoundPart, Surroundings, WallClock};
 pub use partition::{NotHeld, NotHome, Partition, PartitionReport, ReplicaReport};
 pub use peers::{
     Dial, GroupSnapshot, JoinFailure, KeepAlive, LeaderVote, LinkError, NoPeers, NoPresence, Peer, PeerAt, PeerLink,

@@ -11,6 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 /// What a node's partitions are started with.
@@ -108,6 +109,25 @@ pub type MakeLink = Box<dyn FnOnce(Peer, Arc<dyn PeerSide>) -> Arc<dyn PeerLink>
 /// Called before this node hands the leadership of a partition over to another one, and waited for, though not for long.
 pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// This machine's clock, ms since the epoch; it may be wrong, and may jump.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// A part of a round of the store's writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoundPart {
+    /// The batch is handed to the disk.
+    Apply,
+    /// The disk is flushed and synced.
+    Sync,
+    /// The watermark is raised.
+    Mark,
+    /// Whoever waits is answered.
+    Answer,
+}
+
+/// Asked before each part of a round how long it takes. An error ends the writer, as a failed disk does.
+pub type Pace = Arc<dyn Fn(RoundPart) -> std::io::Result<Duration> + Send + Sync>;
+
 /// What is passed in rather than reached for, where it is not the default.
 #[derive(Default)]
 pub struct Surroundings {
@@ -117,6 +137,11 @@ pub struct Surroundings {
     pub dial: Option<Dial>,
     /// Opens the store's disk; none: sled.
     pub disk: Option<OpenDisk>,
+    /// Has the store's writer run as a task of the runtime, at this pace; none: on threads of its own, as disks that block need
+    /// it. With it nothing of the store runs outside of the runtime.
+    pub pace: Option<Pace>,
+    /// This machine's clock; none: the system's.
+    pub wall_clock: Option<WallClock>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.
     pub on_fatal: Option<OnFatal>,
     /// Hears of hand-overs before they happen.

@@ -9,7 +9,7 @@ use crate::{
     hosting::{self, Found, Ground, Hosting},
     limits::{FOUND_MS, GREET_MS},
     observer::Observer,
-    options::{Options, Surroundings},
+    options::{Options, Pace, Surroundings},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
     raft::landing::sweep,
@@ -72,7 +72,8 @@ pub(crate) async fn start(
     options.check()?;
     let config = hosting::config(&options)?;
     let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
-    let mut store = open_store(&options, surroundings.disk.take(), &on_fatal).await?;
+    let means = StoreMeans { disk: surroundings.disk.take(), pace: surroundings.pace.take(), on_fatal: &on_fatal };
+    let mut store = open_store(&options, means).await?;
     let links = match link_up(&options, &store.identity, lane, &mut surroundings).await {
         Ok(links) => links,
         Err(error) => {
@@ -130,6 +131,7 @@ pub(crate) async fn start(
         link: Arc::clone(&links.link),
         side: links.side,
         handing_over: surroundings.handing_over,
+        wall_clock: surroundings.wall_clock.unwrap_or_else(|| Arc::new(unix_ms)),
     });
     if identity.founder {
         remember_founding(&control, &writer, &identity, &options).await?;
@@ -156,14 +158,26 @@ async fn remember_founding(
     write_identity(writer, &StoredIdentity { founder: false, ..identity.clone() }, options).await
 }
 
-async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFatal) -> Result<Store, StartError> {
+/// What a store is opened and written with.
+struct StoreMeans<'a> {
+    disk: Option<OpenDisk>,
+    pace: Option<Pace>,
+    on_fatal: &'a OnFatal,
+}
+
+async fn open_store(options: &Options, means: StoreMeans<'_>) -> Result<Store, StartError> {
+    let StoreMeans { disk, pace, on_fatal } = means;
     let cache_bytes = options.cache_bytes;
     let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
-    let opened = open(options, disk.unwrap_or_else(|| Box::new(sled))).await?;
+    let opened = open(options, disk.unwrap_or_else(|| Box::new(sled)), pace.is_some()).await?;
     let Opened { lock, disk, watermark, position, identity, log_extents, states, leftovers, dropped } = opened;
     let found = Found { states, logs: position.logs.clone(), log_extents };
-    let writer = Writer::start(Arc::clone(&disk), watermark, position, Arc::clone(on_fatal))
-        .map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
+    let (own_disk, on_fatal) = (Arc::clone(&disk), Arc::clone(on_fatal));
+    let writer = match pace {
+        None => Writer::start(own_disk, watermark, position, on_fatal),
+        Some(pace) => Ok(Writer::start_paced(own_disk, watermark, position, on_fatal, pace)),
+    };
+    let writer = writer.map_err(|source| StartError::Io { path: options.data_dir.clone(), source })?;
     let identity = next_identity(identity, options);
     write_identity(&writer, &identity, options).await?;
     for (partition, log) in &found.logs {
@@ -182,7 +196,17 @@ async fn open_store(options: &Options, disk: Option<OpenDisk>, on_fatal: &OnFata
 }
 
 async fn close(store: &Store) {
-    let (writer, disk) = (Arc::clone(&store.writer), Arc::clone(&store.disk));
+    close_store(&store.writer, &store.disk).await;
+}
+
+/// Makes what waits durable and closes the disk, on a thread for what blocks where they do.
+pub(crate) async fn close_store(writer: &Arc<Writer>, disk: &Arc<dyn Disk>) {
+    if writer.is_paced() {
+        writer.end_paced().await;
+        disk.close();
+        return;
+    }
+    let (writer, disk) = (Arc::clone(writer), Arc::clone(disk));
     let closed = tokio::task::spawn_blocking(move || {
         writer.stop();
         disk.close();
@@ -263,14 +287,24 @@ fn default_on_fatal() -> OnFatal {
     })
 }
 
-async fn open(options: &Options, open_disk: OpenDisk) -> Result<Opened, StartError> {
+/// Opens the directory; `here` rather than on a thread for what blocks, where the disk is one that never does.
+async fn open(options: &Options, open_disk: OpenDisk, here: bool) -> Result<Opened, StartError> {
     let path = options.data_dir.clone();
     let expected = Expected { node: options.node.clone(), partitions: options.partitions };
+    if here {
+        return opening::open(&path, open_disk, Some(&expected));
+    }
     let opening = tokio::task::spawn_blocking(move || opening::open(&path, open_disk, Some(&expected)));
     opening.await.unwrap_or_else(|panic| {
         let why = format!("reading it panicked: {panic}");
         Err(StartError::Damaged { path: options.data_dir.clone(), why })
     })
+}
+
+/// This machine's clock, ms since the epoch.
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An id that no other cluster has.

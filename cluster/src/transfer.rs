@@ -7,8 +7,9 @@ use crate::{
     proposer::Group,
 };
 use openraft::async_runtime::{Instant as _, watch::WatchReceiver};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
+use tokio::time::Instant;
 
 /// Why leadership was not handed over. But for [`Late`](Self::Late) nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

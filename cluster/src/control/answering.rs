@@ -6,7 +6,6 @@
 use super::{
     Control,
     message::{Answer, Introduced, JoinRefusal, Lease, Leased, Question, Welcome},
-    unix_ms,
 };
 use crate::{
     limits::{ASK_LEADER_MS, LEASE_ANSWER_MS},
@@ -189,12 +188,12 @@ impl Control {
         Answer::Leased(Leased {
             term: group.term(),
             epoch: placement.epoch,
-            median_unix_ms: self.leases.lock().median_unix_ms(unix_ms()),
+            median_unix_ms: self.leases.lock().median_unix_ms((self.base.wall_clock)()),
         })
     }
 
     fn hear(&self, raft_id: u64, lease: &Lease) -> bool {
-        self.leases.lock().hear(raft_id, lease, self.now_ms(), unix_ms())
+        self.leases.lock().hear(raft_id, lease, self.now_ms(), (self.base.wall_clock)())
     }
 
     /// Proposes `command` to the placement group, which this node leads.

@@ -31,11 +31,11 @@ use rollcall_presence::{NodeName, PartitionId, Placement, PlacementCommand, plac
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     task::AbortHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 /// The tasks of the groups that have something to do.

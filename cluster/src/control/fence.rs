@@ -6,7 +6,8 @@
 
 use super::standing::Confirmed;
 use rollcall_presence::PartitionId;
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 /// One leadership of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

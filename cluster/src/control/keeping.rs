@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 #[derive(Default)]
 struct Kept {
     /// Since when a replica is closed to peers, to be dropped.
-    closed: BTreeMap<PartitionId, std::time::Instant>,
+    closed: BTreeMap<PartitionId, Instant>,
     /// The members as of the placement before.
     members: BTreeSet<NodeName>,
     /// Whether this node was seen to be a member.
@@ -96,7 +96,7 @@ impl Control {
         for id in held.difference(&runs) {
             let Some(since) = kept.closed.get(id).copied() else {
                 self.close(*id, true);
-                kept.closed.insert(*id, std::time::Instant::now());
+                kept.closed.insert(*id, Instant::now());
                 self.pulse_now.notify_one();
                 continue;
             };

@@ -25,8 +25,13 @@ pub(crate) use message::Introduced;
 pub use standing::ClusterStanding;
 
 use crate::{
-    hosting::Hosting, limits::CONTROL_IN_FLIGHT, options::HandingOver, peers::PeerLink,
-    placement_group::PlacementGroup, role::Role, side::Side,
+    hosting::Hosting,
+    limits::CONTROL_IN_FLIGHT,
+    options::{HandingOver, WallClock},
+    peers::PeerLink,
+    placement_group::PlacementGroup,
+    role::Role,
+    side::Side,
 };
 use carrier::Carrier;
 use leases::LeaseTable;
@@ -36,11 +41,11 @@ use standing::Confirmed;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
-    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 /// What the control stands on.
@@ -63,6 +68,7 @@ pub(crate) struct Foundation {
     pub(crate) link: Arc<dyn PeerLink>,
     pub(crate) side: Arc<Side>,
     pub(crate) handing_over: Option<HandingOver>,
+    pub(crate) wall_clock: WallClock,
 }
 
 /// The control of the cluster, as far as this node takes part.
@@ -178,12 +184,6 @@ impl Control {
         let known = placement.members.get(&me.name);
         known.is_some_and(|member| member.raft_id == me.raft_id && member.generation == me.generation)
     }
-}
-
-/// This machine's clock, ms since the epoch.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the answering side of the links holds of the control.

@@ -5,16 +5,12 @@
 use super::{
     ClusterStanding, Confirmed, Control,
     message::{Answer, JoinRefusal, Lease, Leased, Question},
-    unix_ms,
 };
 use crate::limits::{LEASE_ANSWER_MS, LEASE_SEND_MS, STANDING_MS};
 use futures::{StreamExt, stream::FuturesUnordered};
 use rollcall_presence::Placement;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::time::timeout;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 
 impl Control {
     /// Never ends by itself.
@@ -42,7 +38,7 @@ impl Control {
         let mut asked_at = Instant::now();
         let lease = Lease {
             generation: self.base.about.generation,
-            unix_ms: unix_ms(),
+            unix_ms: (self.base.wall_clock)(),
             epoch: placement.epoch,
             leads: self.led().into_iter().map(|partition| partition.0).collect(),
         };
@@ -82,7 +78,7 @@ impl Control {
     }
 
     fn confirm(&self, asked_at: Instant, leased: Leased) {
-        let ahead = i128::from(unix_ms()) - i128::from(leased.median_unix_ms);
+        let ahead = i128::from((self.base.wall_clock)()) - i128::from(leased.median_unix_ms);
         let clock_ahead_ms = i64::try_from(ahead).unwrap_or(i64::MAX);
         if self.is_removed() {
             return;

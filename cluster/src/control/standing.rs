@@ -2,7 +2,7 @@
 //!
 //! Promises that what is confirmed was confirmed by a quorum within the last two seconds.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// How this node stands to the rest of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,7 +6,8 @@
 use super::types::{Proposal, RaftEntry};
 use openraft::EntryPayload;
 use rollcall_presence::Intent;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Whether an entry deletes a user.
 #[must_use]

@@ -33,8 +33,9 @@ use std::{
     io,
     ops::{Bound, RangeBounds},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 #[derive(Debug, Clone)]
 struct Recent {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     observer::Observer,
+    planted::{self, Fault},
     state::{
         cell::{State, StateCell, Step},
         placed::{Placed, place, placement},
@@ -139,6 +140,10 @@ impl Machine {
             }
             (EntryPayload::Normal(Proposal::Placement(command)), Audience::Placement(_)) => {
                 Ok(Effect::Placement(place(state, command)?))
+            }
+            (EntryPayload::Blank, _) if planted::is(Fault::VersionResetAtTakeover) => {
+                state.forget_revision();
+                Ok(Effect::Presence(Vec::new()))
             }
             _ => Ok(Effect::Presence(Vec::new())),
         }

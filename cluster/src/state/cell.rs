@@ -31,6 +31,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Only where that fault is planted.
+    pub(crate) fn forget_revision(&mut self) {
+        self.ledger.revision = 0;
+    }
+
     /// The header as it stands.
     #[must_use]
     pub(crate) fn header(&self) -> StateHeader {

@@ -4,7 +4,10 @@
 //! replica.
 
 use super::{cell::State, pieces::Pieces, read_error::ReadError, view::user_in};
-use crate::store::key::{self, Cell};
+use crate::{
+    planted::{self, Fault},
+    store::key::{self, Cell},
+};
 use rollcall_presence::{
     Command, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal,
     Relations, RestoreMark, Row, UnixMs, UserId, UserRecord, apply,
@@ -18,6 +21,7 @@ use std::{cell::RefCell, io, sync::Arc};
 pub(crate) fn apply_entry(state: &mut State, term: u64, entry: &Entry) -> io::Result<Vec<Arc<Outcome>>> {
     let mut outcomes = Vec::with_capacity(entry.commands.len());
     for command in &entry.commands {
+        let term = if planted::is(Fault::NoTermFence) { command.term } else { term };
         let outcome = if entry.rules > RULES_VERSION {
             unknown_rules(&state.ledger, command, entry.rules)
         } else {

@@ -85,8 +85,9 @@ struct Numbers {
     closing: bool,
 }
 
-/// A thread that keeps the watermark up with the rounds.
+/// Keeps the watermark up with the rounds, on a thread of its own, or, where nothing blocks, at once.
 pub(crate) struct Marker {
+    here: Option<Watermark>,
     shared: Arc<(Mutex<Numbers>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
@@ -117,7 +118,13 @@ impl Marker {
                 changed.notify_all();
             }
         })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { here: None, shared, thread: Some(thread) })
+    }
+
+    /// Without a thread: a number is written when it is wanted.
+    #[must_use]
+    pub(crate) fn here(watermark: Watermark) -> Self {
+        Self { here: Some(watermark), shared: Arc::default(), thread: None }
     }
 
     /// Has `number` written, once the one before it is: the watermark is never further behind.
@@ -125,6 +132,9 @@ impl Marker {
     /// # Errors
     /// When the disk failed.
     pub(crate) fn raise(&self, number: u64) -> io::Result<()> {
+        if let Some(watermark) = &self.here {
+            return watermark.raise(number);
+        }
         let (numbers, changed) = &*self.shared;
         let mut known = numbers.lock();
         while known.failed.is_none() && known.written < known.wanted {

@@ -11,9 +11,12 @@ use parking_lot::{Condvar, Mutex};
 use rollcall_presence::PartitionId;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 /// Called once the work is durable; dropped without a call when the writer ended before.
 pub(crate) type Done = Box<dyn FnOnce() + Send>;
@@ -143,6 +146,7 @@ struct Waiting {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    wake_task: Notify,
     died: tokio::sync::watch::Sender<bool>,
 }
 
@@ -152,6 +156,7 @@ impl Queue {
         if !waiting.dead {
             put(&mut waiting);
             self.wake.notify_one();
+            self.wake_task.notify_one();
         }
     }
 
@@ -222,33 +227,61 @@ impl Queue {
     }
 
     /// Waits for a round's work; `None` once closed and empty. With `at_once`, an empty round is returned rather than
-    /// waiting.
+    /// waiting. Blocks.
     pub(crate) fn take(&self, at_once: bool) -> Option<Taken> {
         let mut waiting = self.waiting.lock();
-        loop {
-            let lazy =
-                waiting.state_since.map(|since| Duration::from_millis(LAZY_MAX_MS).saturating_sub(since.elapsed()));
-            let now = at_once
-                || waiting.closing
-                || waiting.state_wanted
-                || !waiting.log.is_empty()
-                || !waiting.bulk.is_empty()
-                || waiting.state_bytes >= LAZY_MAX_BYTES
-                || lazy.is_some_and(|left| left.is_zero());
-            if now {
-                break;
-            }
-            match lazy {
-                Some(left) => drop(self.wake.wait_for(&mut waiting, left)),
-                None => self.wake.wait(&mut waiting),
+        while let Some(patience) = waiting.patience(at_once) {
+            match patience {
+                Patience::Left(left) => drop(self.wake.wait_for(&mut waiting, left)),
+                Patience::Endless => self.wake.wait(&mut waiting),
             }
         }
-        let empty = waiting.log.is_empty() && waiting.state.is_empty() && waiting.bulk.is_empty();
-        (!(waiting.closing && empty)).then(|| waiting.round())
+        waiting.next()
+    }
+
+    /// The same, for a writer that is a task of the runtime.
+    pub(crate) async fn next(&self, at_once: bool) -> Option<Taken> {
+        loop {
+            let patience = {
+                let mut waiting = self.waiting.lock();
+                match waiting.patience(at_once) {
+                    None => return waiting.next(),
+                    Some(patience) => patience,
+                }
+            };
+            match patience {
+                Patience::Left(left) => drop(tokio::time::timeout(left, self.wake_task.notified()).await),
+                Patience::Endless => self.wake_task.notified().await,
+            }
+        }
     }
 }
 
+/// How long work may be waited for that is worth a round.
+enum Patience {
+    Left(Duration),
+    Endless,
+}
+
 impl Waiting {
+    /// `None` when a round is due.
+    fn patience(&self, at_once: bool) -> Option<Patience> {
+        let lazy = self.state_since.map(|since| Duration::from_millis(LAZY_MAX_MS).saturating_sub(since.elapsed()));
+        let now = at_once
+            || self.closing
+            || self.state_wanted
+            || !self.log.is_empty()
+            || !self.bulk.is_empty()
+            || self.state_bytes >= LAZY_MAX_BYTES
+            || lazy.is_some_and(|left| left.is_zero());
+        (!now).then(|| lazy.map_or(Patience::Endless, Patience::Left))
+    }
+
+    fn next(&mut self) -> Option<Taken> {
+        let empty = self.log.is_empty() && self.state.is_empty() && self.bulk.is_empty();
+        (!(self.closing && empty)).then(|| self.round())
+    }
+
     fn round(&mut self) -> Taken {
         let mut taken = Taken { committed: std::mem::take(&mut self.committed), ..Taken::default() };
         self.take_log(&mut taken.log);
@@ -303,91 +336,5 @@ impl Waiting {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn append(partition: u16, index: u64, bytes: usize) -> LogWork {
-        LogWork::Append {
-            partition: PartitionId(partition),
-            entries: vec![SealedEntry { id: StoredLogId { term: 1, index }, sealed: vec![0; bytes] }],
-            room: None,
-            done: Box::new(|| {}),
-        }
-    }
-
-    fn vote(partition: u16) -> LogWork {
-        let vote = StoredVote { term: 1, node: 1, committed: false };
-        LogWork::Vote(PartitionId(partition), vote, Box::new(|| {}))
-    }
-
-    fn shape(taken: &Taken) -> Vec<(char, u16)> {
-        let letter = |w: &LogWork| match w {
-            LogWork::Vote(p, ..) => ('v', p.0),
-            LogWork::Append { partition, .. } => ('a', partition.0),
-            LogWork::Truncate(p, ..) => ('t', p.0),
-            LogWork::Purge(p, _) => ('p', p.0),
-            LogWork::Forget(p, _) => ('f', p.0),
-            LogWork::Describe(..) => ('d', 0),
-        };
-        taken.log.iter().map(letter).collect()
-    }
-
-    #[test]
-    fn votes_overtake_other_groups_but_not_their_own() {
-        let queue = Queue::default();
-        queue.log(append(1, 1, ROUND_APPEND_MAX_BYTES));
-        queue.log(append(2, 1, 10));
-        queue.log(vote(2));
-        queue.log(vote(3));
-        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 1), ('v', 3)]);
-        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 2), ('v', 2)]);
-    }
-
-    #[test]
-    fn a_truncation_waits_until_what_it_removes_is_written() {
-        let queue = Queue::default();
-        queue.log(append(1, 5, 10));
-        queue.log(LogWork::Truncate(PartitionId(1), None, Box::new(|| {})));
-        queue.log(append(1, 1, 10));
-        assert_eq!(shape(&queue.take(true).unwrap()), [('a', 1)]);
-        assert_eq!(shape(&queue.take(true).unwrap()), [('t', 1), ('a', 1)]);
-    }
-
-    fn state(partition: u16, bytes: usize) -> StateWork {
-        let partition = PartitionId(partition);
-        StateWork {
-            partition,
-            rows: Vec::new(),
-            header: Vec::new(),
-            applied: None,
-            bytes,
-            room: None,
-            done: Box::new(|| {}),
-        }
-    }
-
-    #[test]
-    fn what_a_replica_still_had_to_write_of_its_state_goes_with_it() {
-        let queue = Queue::default();
-        queue.log(append(1, 5, 10));
-        queue.state(state(1, 10));
-        queue.state(state(2, 20));
-        queue.committed(PartitionId(1), StoredLogId { term: 1, index: 5 });
-        queue.forget(PartitionId(1), Box::new(|| {}));
-        queue.log(append(1, 1, 10));
-        let taken = queue.take(true).unwrap();
-        assert_eq!(shape(&taken), [('a', 1), ('f', 1), ('a', 1)], "in this order");
-        assert!(taken.committed.is_empty());
-        assert_eq!(taken.state.iter().map(|work| work.partition.0).collect::<Vec<_>>(), [2]);
-        assert_eq!(queue.waiting.lock().state_bytes, 0);
-    }
-
-    #[test]
-    fn a_closed_queue_gives_out_what_waits_and_then_ends() {
-        let queue = Queue::default();
-        queue.log(append(1, 1, 10));
-        queue.close();
-        assert!(queue.take(false).is_some());
-        assert!(queue.take(false).is_none());
-    }
-}
+#[path = "work_tests.rs"]
+mod tests;
