@@ -86,7 +86,7 @@ impl Socket {
             let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
             let request = request(address, query, &[("authorization", &bearer)]);
             let mut socket = match upgrade(request, stream).await.map_err(|e| e.to_string())? {
-                Upgrade::Done(stream, subprotocol) => Self::of(stream, subprotocol),
+                Upgrade::Done(stream, subprotocol) => Self::of(*stream, subprotocol),
                 Upgrade::Refused(reply) => return Err(format!("HTTP error: {}", reply.status)),
             };
             match socket.next().await {
@@ -119,7 +119,7 @@ impl Socket {
         let address = stream.peer_addr().expect("a peer");
         let request = request(&address.to_string(), query, headers);
         match timeout(DEADLINE, upgrade(request, stream)).await.expect("an answer to the handshake") {
-            Ok(Upgrade::Done(stream, subprotocol)) => Ok(Self::of(stream, subprotocol)),
+            Ok(Upgrade::Done(stream, subprotocol)) => Ok(Self::of(*stream, subprotocol)),
             Ok(Upgrade::Refused(reply)) => Err(RefusedHandshake {
                 status: reply.status,
                 problem: serde_json::from_str(&reply.body).unwrap_or(Value::Null),

@@ -26,7 +26,7 @@ const ANSWER_MAX_BYTES: usize = 64 * 1_024;
 /// What a server answers to a handshake.
 pub(crate) enum Upgrade {
     /// It speaks WebSocket from now on; the subprotocol that it chose.
-    Done(WebSocketStream<TcpStream>, Option<String>),
+    Done(Box<WebSocketStream<TcpStream>>, Option<String>),
     /// Plain HTTP, whole.
     Refused(Reply),
 }
@@ -58,7 +58,7 @@ pub(crate) async fn upgrade(request: Request<()>, mut stream: TcpStream) -> io::
         let subprotocol = reply.header("sec-websocket-protocol").map(Into::into);
         let tail = answer.split_off(head);
         let socket = WebSocketStream::from_partially_read(stream, tail, Role::Client, None).await;
-        return Ok(Upgrade::Done(socket, subprotocol));
+        return Ok(Upgrade::Done(Box::new(socket), subprotocol));
     }
     let length = reply.header("content-length").and_then(|l| l.parse::<usize>().ok()).unwrap_or(0);
     while answer.len() < head + length {
