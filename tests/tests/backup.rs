@@ -85,10 +85,11 @@ async fn populate(server: &Server) -> Vec<Client> {
     for (at, user) in people.iter().enumerate() {
         let other = &people[(at + 1) % people.len()];
         user.adds(other).await;
-        user.put_bare(&format!("/v1/users/me/blocks/stranger{at}")).await.must(204);
-        user.put("/v1/users/me/profile", json!({"name": format!("N. {at}"), "meta": {"at": at}})).await.must(200);
+        let _ = user.put_bare(&format!("/v1/users/me/blocks/stranger{at}")).await.must(204);
+        let _ =
+            user.put("/v1/users/me/profile", json!({"name": format!("N. {at}"), "meta": {"at": at}})).await.must(200);
         let hides = if at % 3 == 0 { "nobody" } else { "contacts" };
-        user.put("/v1/users/me/privacy", json!({"last_seen": hides, "devices": "contacts"})).await.must(200);
+        let _ = user.put("/v1/users/me/privacy", json!({"last_seen": hides, "devices": "contacts"})).await.must(200);
         let session = user.open("web", "active").await;
         let status = ["dnd", "away", "online", "invisible"][at % 4];
         user.set_status(json!({"status": status, "text": format!("text {at}"), "meta": {"n": at}})).await;
@@ -96,8 +97,8 @@ async fn populate(server: &Server) -> Vec<Client> {
     }
     let add: Vec<String> = (0..MANY).map(|n| format!("a-friend-with-a-name-of-some-length-{n:06}")).collect();
     for some in add.chunks(1_000) {
-        people[0].post("/v1/users/me/contacts", json!({"add": some})).await.must(200);
-        people[0].post("/v1/users/me/blocks", json!({"add": some})).await.must(200);
+        let _ = people[0].post("/v1/users/me/contacts", json!({"add": some})).await.must(200);
+        let _ = people[0].post("/v1/users/me/blocks", json!({"add": some})).await.must(200);
     }
     people[1].set_status(json!({"status": "dnd", "text": "for a long time", "expires_in_s": 86_400})).await;
     people.into()
@@ -112,6 +113,29 @@ async fn write(user: Client, stop: Arc<AtomicBool>) -> Vec<String> {
         acknowledged.push(text);
     }
     acknowledged
+}
+
+/// A status whose time was over is over, and its end is in the history.
+async fn has_expired(user: &Client, before: &[Value]) {
+    let history = eventually("the expiry", async || {
+        let history = whole_history(user).await;
+        (history.len() > before.len()).then_some(history)
+    })
+    .await;
+    assert_eq!(user.get("/v1/users/me/status").await.must(200)["setting"]["text"], Value::Null);
+    assert_eq!(history[..before.len()], before);
+    assert_eq!(history[before.len()]["reason"], "status_expired");
+}
+
+/// What each writer had written before the backup began is there, and nothing is missing before the last that is.
+async fn are_there_up_to_one_moment(new: &Cluster, writers: &[Client], sure: &[usize], acknowledged: &[Vec<String>]) {
+    for ((writer, sure), acknowledged) in writers.iter().zip(sure).zip(acknowledged) {
+        let history = whole_history(&new.client(1, &writer.id, "user")).await;
+        let texts: Vec<String> =
+            history.iter().skip(1).map(|e| e["text"].as_str().unwrap_or_default().to_owned()).collect();
+        assert!(history.len() >= *sure, "what was acknowledged before is in it");
+        assert_eq!(texts, acknowledged[..texts.len()], "each once and in order, up to one moment");
+    }
 }
 
 #[tokio::test]
@@ -143,7 +167,8 @@ async fn what_was_backed_up_while_people_wrote_is_all_there_in_a_cluster_of_anot
     assert_eq!(code, Some(0), "{printed}");
     let file = old.directory.join("b");
     stop.store(true, Ordering::Relaxed);
-    let acknowledged = futures::future::join_all(writing).await;
+    let acknowledged: Vec<Vec<String>> =
+        futures::future::join_all(writing).await.into_iter().map(|w| w.expect("a writer")).collect();
     assert!(printed.contains("17 users"), "{printed}");
     assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
     old.kill9();
@@ -167,24 +192,8 @@ async fn what_was_backed_up_while_people_wrote_is_all_there_in_a_cluster_of_anot
     let restored = new.client(0, &alive.id, "user").sees("me").await;
     assert_eq!((&restored["status"], &restored["devices"]), (&json!("offline"), &json!([])));
     assert!(restored["last_seen"].as_u64() >= seen_alive["since"].as_u64(), "{restored} after {seen_alive}");
-    // A status whose time was over is over, and its end is in the history.
-    let brief = new.client(2, &brief.id, "user");
-    let history = eventually("the expiry", async || {
-        let history = whole_history(&brief).await;
-        (history.len() > brief_history.len()).then_some(history)
-    })
-    .await;
-    assert_eq!(brief.get("/v1/users/me/status").await.must(200)["setting"]["text"], Value::Null);
-    assert_eq!(history[..brief_history.len()], brief_history);
-    assert_eq!(history[brief_history.len()]["reason"], "status_expired");
-    for ((writer, sure), acknowledged) in writers.iter().zip(sure).zip(acknowledged) {
-        let history = whole_history(&new.client(1, &writer.id, "user")).await;
-        let texts: Vec<String> =
-            history.iter().skip(1).map(|e| e["text"].as_str().unwrap_or_default().to_owned()).collect();
-        let acknowledged = acknowledged.expect("a writer");
-        assert!(history.len() >= sure, "what was acknowledged before is in it");
-        assert_eq!(texts, acknowledged[..texts.len()], "each once and in order, up to one moment");
-    }
+    has_expired(&new.client(2, &brief.id, "user"), &brief_history).await;
+    are_there_up_to_one_moment(&new, &writers, &sure, &acknowledged).await;
     // Once more changes nothing, and versions go on rising.
     let (code, printed) = restore();
     assert!(code == Some(0) && printed.contains("0 users restored and 17 left alone"), "{printed}");
@@ -214,7 +223,7 @@ async fn a_backup_that_is_not_whole_is_refused_and_nothing_is_restored() {
     let old = Server::launch().start();
     let [alice, bob] = old.people(["alice", "bob"]);
     alice.adds(&bob).await;
-    bob.put("/v1/users/me/profile", json!({"name": "Bob"})).await.must(200);
+    let _ = bob.put("/v1/users/me/profile", json!({"name": "Bob"})).await.must(200);
     let whole = fs::read(back_up(&old, "whole")).expect("a backup");
     let ends = ends(&whole);
     let end_mark = ends[ends.len() - 2];
@@ -261,17 +270,17 @@ async fn who_is_there_is_left_alone_unless_overwritten_and_watchers_are_told() {
     let [alice, bob, gone] = server.people(["alice", "bob", "gone"]);
     for user in [&alice, &gone] {
         user.adds(&bob).await;
-        user.put("/v1/users/me/profile", json!({"name": "as it was"})).await.must(200);
+        let _ = user.put("/v1/users/me/profile", json!({"name": "as it was"})).await.must(200);
         user.set_status(json!({"status": "dnd", "text": "as it was"})).await;
     }
-    alice.put_bare("/v1/users/me/blocks/carl").await.must(204);
+    let _ = alice.put_bare("/v1/users/me/blocks/carl").await.must(204);
     let history = alice.history().await;
     back_up(&server, "b");
 
-    server.service().delete(&format!("/v1/users/{}", gone.id)).await.must(204);
-    alice.put("/v1/users/me/profile", json!({"name": "as it is"})).await.must(200);
-    alice.put_bare("/v1/users/me/contacts/dora").await.must(204);
-    alice.delete("/v1/users/me/blocks/carl").await.must(204);
+    let _ = server.service().delete(&format!("/v1/users/{}", gone.id)).await.must(204);
+    let _ = alice.put("/v1/users/me/profile", json!({"name": "as it is"})).await.must(200);
+    let _ = alice.put_bare("/v1/users/me/contacts/dora").await.must(204);
+    let _ = alice.delete("/v1/users/me/blocks/carl").await.must(204);
     alice.set_status(json!({"status": "away", "text": "as it is"})).await;
     let _of_alice: Socket = alice.connect("watch=contacts").await;
     let mut of_bob = bob.connect("session=false&watch=none").await;

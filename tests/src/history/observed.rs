@@ -67,6 +67,7 @@ pub struct Observed {
     recorder: Recorder,
     roll: Roll,
     users: Vec<String>,
+    passers: Vec<String>,
     watchers: Vec<RecordedWatcher>,
     writing: Vec<JoinHandle<()>>,
     staying: Vec<JoinHandle<()>>,
@@ -95,7 +96,11 @@ impl Observed {
             let writer = RecordedWriter::new(recorder, roll, user, user, at);
             tokio::spawn(pass(writer, plan.heartbeat, silence.clone()))
         };
-        let passers = passing.iter().enumerate().map(passer).collect();
+        let passing_on = passing.iter().enumerate().map(passer).collect();
+        let opened = async || {
+            recorder.look(|history| history.acknowledged(OpKind::OpenSession).count() >= passing.len()).then_some(())
+        };
+        eventually("the passing are online", opened).await;
         let all: Vec<String> = users.iter().chain(&passing).cloned().collect();
         let services = (0..plan.watchers).map(|at| (format!("{}-w{at}", plan.stem), (SERVICE, "service"), at));
         let eyes = friends.iter().enumerate().map(|(at, friend)| (friend.clone(), (friend.as_str(), "user"), at));
@@ -112,12 +117,33 @@ impl Observed {
         };
         let writing = users.iter().enumerate().map(writer).collect();
         let (recorder, roll) = (recorder.clone(), roll.clone());
-        Self { recorder, roll, users: all, watchers, writing, staying, passing: passers, silence, enough, over }
+        Self {
+            recorder,
+            roll,
+            users: all,
+            passers: passing,
+            watchers,
+            writing,
+            staying,
+            passing: passing_on,
+            silence,
+            enough,
+            over,
+        }
     }
 
     /// The passing users say nothing from now on.
     pub fn falls_silent(&self) {
         self.silence.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every watcher holds whoever fell silent as offline.
+    pub async fn all_are_shown_offline(&self) {
+        let gone = |watcher: &RecordedWatcher, user| watcher.holds(user).is_some_and(|p| p.is_offline() && !p.stale);
+        eventually_within(MORE_MAX, "the silent are shown offline", async || {
+            self.passers.iter().all(|user| self.watchers.iter().all(|w| gone(w, user))).then_some(())
+        })
+        .await;
     }
 
     /// Who is under load.
@@ -177,7 +203,7 @@ async fn write(
         }
         if number % BEFRIEND_EVERY == 0 {
             for friend in &friends {
-                if number / BEFRIEND_EVERY % 2 == 0 {
+                if (number / BEFRIEND_EVERY).is_multiple_of(2) {
                     writer.add_contact(friend).await;
                 } else {
                     writer.remove_contact(friend).await;

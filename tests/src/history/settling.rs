@@ -58,8 +58,8 @@ async fn equal(readers: &[Client], users: &[String], watchers: &[RecordedWatcher
         }
     }
     watchers.iter().all(|watcher| {
-        let said = first.get(watcher.viewer().0).into_iter().flatten();
-        said.into_iter().all(|(user, presence)| watcher.holds(user).as_ref() == Some(presence))
+        let mut said = first.get(watcher.viewer().0).into_iter().flatten();
+        said.all(|(user, presence)| watcher.holds(user).as_ref() == Some(presence))
     })
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Verdict, watches};
 use crate::history::{History, Life, Micros, Presence, Sign};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Judges every watcher of everybody who fell silent or left long enough before the end.
 #[must_use]
@@ -14,8 +14,9 @@ pub fn the_dead_are_shown_offline_once(history: &History) -> Verdict {
     let watches = watches::all(history);
     for (user, lives) in history.lives_by_user() {
         for (at, life) in lives.iter().enumerate().filter(|(_, life)| life.sign != Sign::Alive) {
+            // Whoever comes back is shown before the answer is written down.
             let next = lives[at + 1..].iter().find(|next| next.sign == Sign::Alive);
-            let until = next.map_or(end, |next| next.at.min(end));
+            let until = next.map_or(end, |next| next.at.saturating_sub(history.promises.delivery_us).min(end));
             for watch in watches.iter().filter(|watch| watch.subject == user) {
                 judge_death(history, watch, life, until, &mut verdict);
             }
@@ -26,36 +27,31 @@ pub fn the_dead_are_shown_offline_once(history: &History) -> Verdict {
 
 fn judge_death(history: &History, watch: &watches::Watch<'_>, life: &Life, until: Micros, verdict: &mut Verdict) {
     let deadline = life.at + history.promises.death_us();
-    let (watcher, user) = (watch.watcher, watch.subject);
-    let seen = |p: &Presence| !p.stale && p.version > 0;
-    let deaths: BTreeSet<u64> = watch
-        .shown_within(life.at, until)
+    let (watcher, user, since) = (watch.watcher, watch.subject, life.at);
+    let shown: Vec<(Micros, &Presence)> = watch
+        .shown_within(since, until)
         .iter()
-        .filter_map(|s| s.presence.as_ref())
-        .filter(|p| seen(p) && p.is_offline())
-        .map(|p| p.version)
+        .filter_map(|s| Some((s.at, s.presence.as_ref().filter(|p| !p.stale && p.version > 0)?)))
         .collect();
-    verdict.judge((deaths.len() > 1).then(|| {
-        format!("{watcher} is shown {user}, silent since {} µs, offline more than once: versions {deaths:?}", life.at)
-    }));
-    if deadline >= until {
+    let deaths: BTreeMap<u64, Micros> =
+        shown.iter().rev().filter(|(_, p)| p.is_offline()).map(|(at, p)| (p.version, *at)).collect();
+    let first = deaths.values().min().copied();
+    if first.is_none() && deadline >= until {
         verdict.unjudged += 1;
         return;
     }
-    let revived = watch
-        .shown_within(deadline, until)
-        .iter()
-        .filter_map(|s| s.presence.as_ref())
-        .find(|p| seen(p) && !p.is_offline());
-    let held = watch.held_at(deadline).and_then(|s| s.presence.as_ref());
-    let broken = match (revived, held) {
-        (Some(shown), _) => Some(format!("as {} with version {} after {deadline} µs", shown.status, shown.version)),
-        (None, Some(held)) if watch.is_connected(life.at, deadline) && seen(held) && !held.is_offline() => {
-            Some(format!("still as {} with version {} at {deadline} µs", held.status, held.version))
-        }
-        _ => None,
+    let gone = first.unwrap_or(deadline).min(deadline);
+    let revived = shown.iter().find(|(at, p)| *at > gone && !p.is_offline());
+    let held = watch.held_at(deadline).and_then(|s| s.presence.as_ref()).filter(|p| !p.stale && p.version > 0);
+    let kept = held.filter(|p| !p.is_offline() && deadline < until && watch.is_connected(since, deadline));
+    let broken = if deaths.len() > 1 {
+        Some(format!("offline more than once: versions and times {deaths:?}"))
+    } else if let Some((at, presence)) = revived {
+        Some(format!("as {} with version {} at {at} µs", presence.status, presence.version))
+    } else {
+        kept.map(|p| format!("still as {} with version {} at {deadline} µs", p.status, p.version))
     };
-    verdict.judge(broken.map(|how| format!("{watcher} is shown {user}, silent since {} µs, {how}", life.at)));
+    verdict.judge(broken.map(|how| format!("{watcher} is shown {user}, silent since {since} µs, {how}")));
 }
 
 #[cfg(test)]
@@ -75,7 +71,7 @@ mod tests {
     #[test]
     fn a_history_that_holds_passes() {
         let verdict = the_dead_are_shown_offline_once(&holding());
-        assert!(verdict.holds() && verdict.judged == 2, "{verdict:?}");
+        assert!(verdict.holds() && verdict.judged == 1, "{verdict:?}");
     }
 
     #[test]
@@ -117,10 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn a_death_that_was_shown_counts_also_if_there_was_time_left() {
+        let mut history = holding();
+        history.promises.failover_us = 60_000_000;
+        assert_eq!(the_dead_are_shown_offline_once(&history).judged, 1);
+        let death = death(&history);
+        history.sightings.remove(death);
+        assert_eq!(the_dead_are_shown_offline_once(&history).unjudged, 1);
+    }
+
+    #[test]
     fn whoever_comes_back_may_be_shown_again() {
         let mut history = holding();
         let mut back = history.lives.iter().rev().find(|l| l.user == "carol").expect("one").clone();
-        (back.at, back.sign) = (20_000_000, Sign::Alive);
+        (back.at, back.sign) = (20_150_000, Sign::Alive);
         history.lives.push(back);
         let mut again = history.sightings[death(&history)].clone();
         again.at = 20_100_000;
