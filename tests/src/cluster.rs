@@ -6,7 +6,7 @@
 use crate::{
     client::{Client, Reply},
     cluster_status::ClusterStatus,
-    ports::free_address,
+    place::{Place, secret},
     reaper::Reaper,
     server::{Launch, Refusal, Server},
     token::Claims,
@@ -25,14 +25,13 @@ use tokio::sync::{Mutex, MutexGuard};
 const PARTITIONS: &str = "8";
 /// How long a small cluster may take to form, or to be whole again. Used up by failures only.
 pub const FORMING_MAX: Duration = Duration::from_secs(60);
-/// Characters of a key.
-const KEY: &str = "0123456789abcdef";
 
 /// How the nodes of a cluster are to be started.
 #[derive(Debug, Clone)]
 pub struct ClusterPlan {
     nodes: usize,
     launch: Launch,
+    places: Vec<Place>,
     beside_others: bool,
 }
 
@@ -41,6 +40,13 @@ impl ClusterPlan {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.launch = self.launch.set(name, value);
+        self
+    }
+
+    /// Gives the first nodes these places, in their order; later ones are started as ever.
+    #[must_use]
+    pub fn on(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
         self
     }
 
@@ -74,8 +80,8 @@ impl ClusterPlan {
         let secret = secret(1);
         fs::write(keys.join("auth.key"), format!("{secret}\n")).expect("a key");
         fs::write(keys.join("cluster.key"), format!("{}\n", self::secret(2))).expect("a key");
-        let mut cluster =
-            Cluster { launch: self.launch, keys, secret, nodes: Vec::new(), _reaper: reaper, _turn: turn };
+        let (launch, places, nodes) = (self.launch, self.places, Vec::new());
+        let mut cluster = Cluster { launch, places, keys, secret, nodes, _reaper: reaper, _turn: turn };
         (0..self.nodes).for_each(|_| cluster.prepare_another());
         cluster
     }
@@ -83,11 +89,6 @@ impl ClusterPlan {
 
 /// Held by the cluster that runs.
 pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
-
-/// A key of 64 characters.
-fn secret(number: usize) -> String {
-    KEY.repeat(4).chars().cycle().skip(number).take(64).collect()
-}
 
 /// A node, its name and where other nodes reach it.
 #[derive(Debug)]
@@ -101,6 +102,7 @@ struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     launch: Launch,
+    places: Vec<Place>,
     /// The directory of the keys that all nodes share.
     pub keys: PathBuf,
     secret: String,
@@ -114,7 +116,7 @@ impl Cluster {
     #[must_use]
     pub fn plan(nodes: usize) -> ClusterPlan {
         let launch = Launch::default().set("cluster.partitions", PARTITIONS);
-        ClusterPlan { nodes, launch, beside_others: false }
+        ClusterPlan { nodes, launch, places: Vec::new(), beside_others: false }
     }
 
     /// A formed cluster of `nodes`.
@@ -125,9 +127,10 @@ impl Cluster {
     /// Everything for one more node, with the name after the last one's.
     fn prepare_another(&mut self) {
         let name = format!("n{}", self.nodes.len() + 1);
-        let (http, peer) = (free_address(), free_address());
+        let place = self.places.get(self.nodes.len()).cloned().unwrap_or_else(Place::here);
+        let peer = place.peer.clone();
         // By the environment, so that a test can give a node another name or key: what is set later wins.
-        let launch = self.launch.clone().at(&http, &peer).auth_key(&self.keys.join("auth.key"));
+        let launch = self.launch.clone().on(place).auth_key(&self.keys.join("auth.key"));
         let launch = launch.set("node.name", &name).set("cluster.key_file", self.keys.join("cluster.key").display());
         self.nodes.push(Member { name, peer, server: launch.prepare() });
     }
@@ -198,6 +201,11 @@ impl Cluster {
     #[must_use]
     pub fn node(&self, at: usize) -> &Server {
         &self.nodes[at].server
+    }
+
+    /// The node at `at`, to be started and ended by itself.
+    pub(crate) fn server(&mut self, at: usize) -> &mut Server {
+        &mut self.nodes[at].server
     }
 
     /// The places of the running nodes.

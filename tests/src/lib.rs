@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "all of this crate is test code: a failed expectation is a failed test")]
 
 mod audience;
+pub mod chaos;
 mod client;
 mod cluster;
 mod cluster_status;
@@ -17,6 +18,7 @@ mod judge;
 mod links;
 mod load;
 mod output;
+mod place;
 mod ports;
 mod program;
 mod raw;
@@ -37,6 +39,7 @@ pub use in_process::{TestCluster, TestPlan};
 pub use links::{Cut, Links};
 pub use load::{Load, LoadPlan, Roll, Sightings, Verdict, Written};
 pub use output::Output;
+pub use place::Place;
 pub use program::{Piped, program, use_program};
 pub use raw::exchange;
 pub use server::{Launch, Refusal, Server};

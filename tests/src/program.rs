@@ -97,7 +97,7 @@ impl Piped {
     /// # Panics
     /// When it cannot be started.
     pub fn start(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut command = command(directory);
+        let mut command = command(directory, &[]);
         command.args(args).envs(env.iter().copied());
         Self::spawn(command)
     }
@@ -155,8 +155,16 @@ impl Drop for Piped {
 
 /// The program in `directory`, with none of its settings in the environment, and not as if `cargo run` had started it, which
 /// changes the commands that it suggests.
-pub(crate) fn command(directory: &Path) -> Command {
-    let mut command = Command::new(program());
+/// `within` is what starts it, if it is not started by itself: it must become the program, so that both have one process id.
+pub(crate) fn command(directory: &Path, within: &[String]) -> Command {
+    let mut command = match within {
+        [] => Command::new(program()),
+        [first, options @ ..] => {
+            let mut command = Command::new(first);
+            command.args(options).arg(program());
+            command
+        }
+    };
     command.current_dir(directory).env_remove("CARGO");
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("ROLLCALL_") {

@@ -6,6 +6,7 @@
 use crate::{
     client::Client,
     output::Output,
+    place::Place,
     program::{command, signal, terminate},
     reaper::Reaper,
     token::Claims,
@@ -36,6 +37,10 @@ pub struct Launch {
     fixed: Option<[String; 2]>,
     /// The key that signs tokens, if it is not the generated one.
     auth_key: Option<PathBuf>,
+    /// What the program is started by, if not by itself, such as `nsenter` with its options.
+    within: Vec<String>,
+    /// Its data directory, if it is not in one of its own.
+    data: Option<PathBuf>,
 }
 
 impl Launch {
@@ -68,10 +73,17 @@ impl Launch {
         self.set("auth.key_file", file.display())
     }
 
+    /// Is started at a place: there are its addresses, and whatever surrounds it.
+    pub(crate) fn on(mut self, place: Place) -> Self {
+        self.settings.extend(place.env);
+        (self.within, self.data) = (place.within, place.data);
+        self.at(&place.http, &place.peer)
+    }
+
     /// Everything for a node in a directory of its own, and no process yet.
     pub(crate) fn prepare(self) -> Server {
         let directory = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a directory").keep();
-        let data = directory.join("data");
+        let data = self.data.clone().unwrap_or_else(|| directory.join("data"));
         Server::prepared(self, directory, data)
     }
 
@@ -168,7 +180,7 @@ impl Server {
             Some([http, peer]) => (http.as_str(), peer.as_str()),
             None => (http, ANY_PORT),
         };
-        let mut child = command(&self.directory)
+        let mut child = command(&self.directory, &self.launch.within)
             .args(["serve", "--http", http, "--peer", peer, "--data-dir"])
             .arg(&self.data)
             .args(&self.launch.args)
