@@ -9,7 +9,7 @@
     reason = "a measuring program prints, and fails by panicking"
 )]
 
-#[allow(unreachable_pub, dead_code, reason = "the bench of the tests, which use more of it")]
+#[allow(unreachable_pub, reason = "a module of its own in each test file")]
 #[path = "../tests/bench/mod.rs"]
 mod bench;
 
@@ -28,7 +28,7 @@ const EVERY: u64 = 100;
 async fn speak_and_go(bench: &Bench, cluster: &Cluster) {
     let alice = UserId::new("alice").unwrap();
     let text = Some(str::from_utf8(MARKER).unwrap().into());
-    let said = Intent::PutStatus { status: ManualStatus::Dnd, text, meta: Meta::default(), expires_in_s: None };
+    let said = Intent::PutStatus { status: ManualStatus::Dnd, text, meta: Meta::empty(), expires_in_s: None };
     for intent in [open_session(1), said, Intent::DeleteUser] {
         bench.propose(cluster, &alice, intent).await.unwrap();
     }

@@ -256,7 +256,7 @@ async fn damaged(members: &mut Members, at: usize) -> Result<(), String> {
             Ok(())
         }
         Err(printed) => {
-            eprintln!("  refused: {}", printed.lines().filter(|l| !l.is_empty()).next_back().unwrap_or_default());
+            eprintln!("  refused: {}", printed.lines().rfind(|l| !l.is_empty()).unwrap_or_default());
             replace(members, at).await
         }
     }
