@@ -123,7 +123,7 @@ async fn has_expired(user: &Client, before: &[Value]) {
     })
     .await;
     assert_eq!(user.get("/v1/users/me/status").await.must(200)["setting"]["text"], Value::Null);
-    assert_eq!(history[..before.len()], before);
+    assert_eq!(&history[..before.len()], before);
     assert_eq!(history[before.len()]["reason"], "status_expired");
 }
 

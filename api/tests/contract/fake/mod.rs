@@ -351,7 +351,7 @@ impl PresenceService for Fake {
 
     async fn restore(&self, items: Bytes, overwrite: bool) -> Result<RestoreCounts, ServiceError> {
         self.allowed()?;
-        if items != *b"users" {
+        if items != b"users"[..] {
             return Err(ServiceError::Malformed("nothing of a backup".into()));
         }
         Ok(RestoreCounts { restored: u64::from(overwrite), left_alone: 2 })
