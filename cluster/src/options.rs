@@ -112,6 +112,12 @@ pub type HandingOver = Arc<dyn Fn(PartitionId, NodeName) -> BoxFuture<'static, (
 /// This machine's clock, ms since the epoch; it may be wrong, and may jump.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// This machine's clock, ms since the epoch.
+pub(crate) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A part of a round of the store's writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundPart {
@@ -142,6 +148,9 @@ pub struct Surroundings {
     pub pace: Option<Pace>,
     /// This machine's clock; none: the system's.
     pub wall_clock: Option<WallClock>,
+    /// By how many entries a log grows until a snapshot is taken; none: as the limits say. Small ones make snapshots and purges
+    /// common where runs are short.
+    pub snapshot_entries: Option<u64>,
     /// Called when the process must end; by default it logs the reason and ends the process with code 1.
     pub on_fatal: Option<OnFatal>,
     /// Hears of hand-overs before they happen.

@@ -9,7 +9,7 @@ use crate::{
     hosting::{self, Found, Ground, Hosting},
     limits::{FOUND_MS, GREET_MS},
     observer::Observer,
-    options::{Options, Pace, Surroundings},
+    options::{Options, Surroundings, unix_ms},
     peers::{Peer, PeerAt, PeerLink, PeerSide, Peers, PeersOptions, PresenceLane},
     placement_group::PLACEMENT,
     raft::landing::sweep,
@@ -72,8 +72,7 @@ pub(crate) async fn start(
     options.check()?;
     let config = hosting::config(&options)?;
     let on_fatal = surroundings.on_fatal.take().unwrap_or_else(default_on_fatal);
-    let means = StoreMeans { disk: surroundings.disk.take(), pace: surroundings.pace.take(), on_fatal: &on_fatal };
-    let mut store = open_store(&options, means).await?;
+    let mut store = open_store(&options, &mut surroundings, &on_fatal).await?;
     let links = match link_up(&options, &store.identity, lane, &mut surroundings).await {
         Ok(links) => links,
         Err(error) => {
@@ -82,9 +81,7 @@ pub(crate) async fn start(
         }
     };
     let about = newcomer(&options, &store.identity, links.addr);
-    // One that was let in and stopped before it had heard of anything asks again.
-    let knows_nothing = !store.identity.founder && !store.found.logs.contains_key(&PLACEMENT);
-    let taken = match store.identity.cluster_id.is_empty() || knows_nothing {
+    let taken = match knows_nothing(&store) {
         true => be_let_in(&options, &mut store, &links, &about).await,
         false => be_taken_back(&options, &store, &links, &about).await,
     };
@@ -116,7 +113,7 @@ pub(crate) async fn start(
     }
     let tasks = vec![
         tokio::spawn(upkeep::watch_writer(Arc::clone(&writer), Arc::clone(&hosting), health_says, on_fatal)),
-        tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting))),
+        tokio::spawn(upkeep::take_snapshots(Arc::clone(&hosting), surroundings.snapshot_entries)),
         tokio::spawn(upkeep::erase(Arc::clone(&hosting), Duration::from_secs(options.erase_within_s))),
     ];
     let control = Control::start(Foundation {
@@ -142,6 +139,11 @@ pub(crate) async fn start(
     Ok(Started { identity, hosting, control, link, peer_addr, writer, disk, healthy, tasks, lock })
 }
 
+/// Whether nobody has told this node anything yet: one that was let in and stopped before it had heard of anything asks again.
+fn knows_nothing(store: &Store) -> bool {
+    store.identity.cluster_id.is_empty() || (!store.identity.founder && !store.found.logs.contains_key(&PLACEMENT))
+}
+
 /// Once the founding is committed it is never repeated: what this node does not keep any more is kept by others.
 async fn remember_founding(
     control: &Control,
@@ -158,15 +160,12 @@ async fn remember_founding(
     write_identity(writer, &StoredIdentity { founder: false, ..identity.clone() }, options).await
 }
 
-/// What a store is opened and written with.
-struct StoreMeans<'a> {
-    disk: Option<OpenDisk>,
-    pace: Option<Pace>,
-    on_fatal: &'a OnFatal,
-}
-
-async fn open_store(options: &Options, means: StoreMeans<'_>) -> Result<Store, StartError> {
-    let StoreMeans { disk, pace, on_fatal } = means;
+async fn open_store(
+    options: &Options,
+    surroundings: &mut Surroundings,
+    on_fatal: &OnFatal,
+) -> Result<Store, StartError> {
+    let (disk, pace) = (surroundings.disk.take(), surroundings.pace.take());
     let cache_bytes = options.cache_bytes;
     let sled = move |path: &Path| SledDisk::open(path, cache_bytes).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
     let opened = open(options, disk.unwrap_or_else(|| Box::new(sled)), pace.is_some()).await?;
@@ -299,12 +298,6 @@ async fn open(options: &Options, open_disk: OpenDisk, here: bool) -> Result<Open
         let why = format!("reading it panicked: {panic}");
         Err(StartError::Damaged { path: options.data_dir.clone(), why })
     })
-}
-
-/// This machine's clock, ms since the epoch.
-fn unix_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An id that no other cluster has.

@@ -83,8 +83,9 @@ async fn hand_over(hosting: &Hosting) {
     }
 }
 
-/// Has the state of a group recorded as its snapshot once its log has grown, one group at a time.
-pub(crate) async fn take_snapshots(hosting: Arc<Hosting>) {
+/// Has the state of a group recorded as its snapshot once its log has grown, by `most_entries` at most, or as the limits say, one group at a time.
+pub(crate) async fn take_snapshots(hosting: Arc<Hosting>, most_entries: Option<u64>) {
+    let most_entries = most_entries.unwrap_or(SNAPSHOT_LOG_MAX_ENTRIES);
     let mut ticks = interval(Duration::from_millis(SNAPSHOT_CHECK_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = None;
@@ -93,7 +94,7 @@ pub(crate) async fn take_snapshots(hosting: Arc<Hosting>) {
         let mut grown = hosting.replicas();
         grown.retain(|(_, replica)| {
             let (bytes, entries) = replica.log().growth();
-            bytes >= SNAPSHOT_LOG_MAX_BYTES || entries >= SNAPSHOT_LOG_MAX_ENTRIES
+            bytes >= SNAPSHOT_LOG_MAX_BYTES || entries >= most_entries
         });
         // Each group has its turn, however fast another one grows.
         let next = grown.iter().find(|(id, _)| Some(*id) > turn).or(grown.first());

@@ -2,12 +2,12 @@
 #![allow(clippy::print_stdout, reason = "it says what it found")]
 
 #[path = "../simulation/mod.rs"]
-#[allow(unreachable_pub, reason = "two programs are made of it")]
+#[allow(dead_code, unreachable_pub, reason = "two programs are made of it")]
 mod simulation;
 
 /// Fresh seeds when no number is given.
 const FRESH: u64 = 100;
 
 fn main() -> std::process::ExitCode {
-    simulation::program(FRESH)
+    simulation::program::program(FRESH)
 }

@@ -111,7 +111,10 @@ fn scratch() -> PathBuf {
 }
 
 /// Runs a seed in a process of its own; answers whether all was well, and what it said.
-fn run_apart(program: &Path, seed: u64, plant: Option<&str>) -> io::Result<(bool, String)> {
+///
+/// # Errors
+/// When the program cannot be run.
+pub fn run_apart(program: &Path, seed: u64, plant: Option<&str>) -> io::Result<(bool, String)> {
     let root = tempfile::tempdir_in(scratch())?;
     let mut command = Command::new(program);
     command.arg("--here").arg(root.path()).arg("--seed").arg(seed.to_string());

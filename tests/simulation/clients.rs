@@ -13,7 +13,11 @@ use rollcall_presence::{
     Activity, Command, Device, Intent, ListChanges, ListKind, ManualStatus, Meta, PartitionId, RequestKey, SessionId,
     SessionKind, UserId, partition_of,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::{sleep, timeout};
 
 /// Users of each partition.
@@ -78,11 +82,13 @@ pub struct Client {
     pub number: u64,
     pub users: Vec<UserId>,
     made: u64,
+    /// The first term in which a node was the home of a partition.
+    terms: Mutex<BTreeMap<(u64, PartitionId), u64>>,
 }
 
 impl Client {
     pub fn new(world: &Arc<World>, number: u64, users: Vec<UserId>) -> Self {
-        Self { world: Arc::clone(world), number, users, made: 0 }
+        Self { world: Arc::clone(world), number, users, made: 0, terms: Mutex::default() }
     }
 
     /// Has every user online, with a status, before anything goes wrong.
@@ -188,11 +194,18 @@ impl Client {
                 if self.world.chance.percent(15) {
                     sleep(Duration::from_millis(self.world.chance.within(0..HESITATION_MS))).await;
                 }
+                let term = self.remembered(node, id, term);
                 return Some(Home { node, life, cluster, id, term });
             }
             sleep(Duration::from_millis(100)).await;
         }
         None
+    }
+
+    /// Now and then somebody acts for the home that this node was in an earlier term: it must be fenced off.
+    fn remembered(&self, node: u64, id: PartitionId, term: u64) -> u64 {
+        let earlier = *held(&self.terms).entry((node, id)).or_insert(term);
+        if self.world.chance.percent(10) { earlier } else { term }
     }
 
     async fn propose(&self, home: &Home, user: &UserId, key: Option<&str>, intent: Intent) -> Fate {

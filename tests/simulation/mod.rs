@@ -11,14 +11,13 @@ mod faults;
 mod history;
 mod judge;
 mod net;
-mod program;
 mod run;
 mod world;
 
-use batch::{batch, folder, kept, seed_base, usage};
+use batch::{batch, folder, kept, run_apart, seed_base, usage};
 use run::run_here;
 
-pub use program::program;
+pub mod program;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,6 +1,6 @@
 //! The command line of the simulation, the same for the example and the test.
 
-use super::{batch, history, kept, run_here, seed_base, usage};
+use super::{batch, folder, history, kept, run_apart, run_here, seed_base, usage};
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 /// What was asked for.
@@ -68,7 +68,7 @@ fn one(asked: &Asked, seed: u64) -> Result<bool, String> {
     {
         return Err(format!("{plant} cannot be planted: unknown, or not built in (feature planted-faults)"));
     }
-    let own = super::folder().map_err(|error| error.to_string())?;
+    let own = folder().map_err(|error| error.to_string())?;
     let root = asked.here.as_deref().unwrap_or(own.path());
     let report = run_here(seed, root, asked.verbose).map_err(|error| error.to_string())?;
     for (check, why) in &report.wrong {
@@ -76,6 +76,81 @@ fn one(asked: &Asked, seed: u64) -> Result<bool, String> {
     }
     println!("{}", report.line);
     Ok(report.wrong.is_empty())
+}
+
+/// What a planted fault is, by which checks it may be caught, and within how many seeds it must be.
+const PLANTED: [(&str, &[&str], u64); 4] = [
+    ("no-sync-data", &["starts-again", "acknowledged-is-kept"], 100),
+    ("no-term-fence", &["one-home"], 100),
+    ("lease-reads-while-paused", &["linearizable"], 100),
+    ("version-reset-at-takeover", &["versions-rise"], 100),
+];
+
+/// The test: the kept seeds, `fresh` new ones, one seed twice, and the planted faults where they are built in. What it prints at the end is
+/// what cargo's own tests print.
+pub fn test(fresh: u64) -> ExitCode {
+    const NAMES: [&str; 3] = [
+        "kept_and_fresh_seeds_break_no_promise",
+        "a_seed_gives_the_same_run_in_another_process",
+        "every_planted_fault_is_caught",
+    ];
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word.starts_with("--seed")) {
+        return program(fresh);
+    }
+    let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
+    let named = NAMES.into_iter().filter(|name| wanted(name));
+    if words.iter().any(|word| word == "--list") {
+        named.for_each(|name| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for name in named {
+        let done = match name {
+            "kept_and_fresh_seeds_break_no_promise" => act(&Asked::default(), fresh),
+            "a_seed_gives_the_same_run_in_another_process" => twice(seed_base()),
+            _ => PLANTED.iter().try_fold(true, |all, planted| Ok(caught(planted)? && all)),
+        };
+        let is_well = done.unwrap_or_else(|why| {
+            println!("{why}");
+            false
+        });
+        println!("test {name} ... {}", if is_well { "ok" } else { "FAILED" });
+        if is_well { passed += 1 } else { failed += 1 }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether a seed gives the same run in two processes.
+fn twice(seed: u64) -> Result<bool, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let run = || run_apart(&program, seed, None).map_err(|error| error.to_string());
+    let (first, second) = (run()?, run()?);
+    if first != second {
+        println!("seed {seed} gave two runs:\n{}\n{}", first.1, second.1);
+    }
+    Ok(first == second)
+}
+
+/// Whether a fault is caught by a check that is there for it, if it can be planted at all.
+fn caught((plant, checks, seeds_max): &(&str, &[&str], u64)) -> Result<bool, String> {
+    if !rollcall_cluster::planted::IS_BUILT_IN {
+        println!("{plant}: not built in (--features rollcall-cluster/planted-faults)");
+        return Ok(true);
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let seeds: Vec<u64> = (1..=*seeds_max).collect();
+    let done = batch(&program, &seeds, Some(plant), 1).map_err(|error| error.to_string())?;
+    let Some((seed, said)) = done.failed.iter().min_by_key(|(seed, _)| *seed) else {
+        println!("{plant}: not caught by {seeds_max} seeds");
+        return Ok(false);
+    };
+    let found = checks.iter().find(|check| said.lines().any(|line| line.starts_with(&format!("{check}: "))));
+    println!("{plant}: caught by {found:?} after {seed} seeds");
+    Ok(found.is_some())
 }
 
 fn many(asked: &Asked, seeds: &[u64]) -> Result<bool, String> {

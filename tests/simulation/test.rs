@@ -2,12 +2,12 @@
 #![allow(clippy::print_stdout, reason = "it says which seeds it ran")]
 
 #[path = "mod.rs"]
-#[allow(unreachable_pub, reason = "two programs are made of it")]
+#[allow(dead_code, unreachable_pub, reason = "two programs are made of it")]
 mod simulation;
 
 /// Fresh seeds of a test run.
 const FRESH: u64 = 100;
 
 fn main() -> std::process::ExitCode {
-    simulation::program(FRESH)
+    simulation::program::test(FRESH)
 }

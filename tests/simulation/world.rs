@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep};
 
 /// The clocks' first moment, ms since the epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
+/// By how many entries a log grows until a snapshot is taken: few, so that a run sees snapshots, purges and installs.
+const SNAPSHOT_ENTRIES: std::ops::Range<u64> = 20..400;
 /// What a part of a round takes, µs.
 const PART_US: std::ops::Range<u64> = 20..2_500;
 
@@ -88,6 +90,7 @@ pub struct World {
     pub seen: Arc<Mutex<Seen>>,
     pub partitions: u16,
     pub nodes_at_first: u64,
+    snapshot_entries: u64,
     began: Instant,
     root: PathBuf,
     hosts: Mutex<BTreeMap<u64, Host>>,
@@ -115,12 +118,14 @@ impl World {
         let chance = Arc::new(Chance::new(seed));
         let nodes_at_first = if chance.percent(20) { 4 } else { 3 };
         let partitions = u16::try_from(chance.within(1..5)).unwrap_or(1);
+        let snapshot_entries = chance.within(SNAPSHOT_ENTRIES);
         Arc::new(Self {
             net: Net::new(Arc::clone(&chance)),
             chance,
             seen: Arc::new(Mutex::new(seen)),
             partitions,
             nodes_at_first,
+            snapshot_entries,
             began: Instant::now(),
             root: root.to_owned(),
             hosts: Mutex::default(),
@@ -139,6 +144,8 @@ impl World {
     }
 
     pub fn blame(&self, check: &'static str, why: String) {
+        // Where the files are is no part of the run.
+        let why = why.replace(&self.root.display().to_string(), "");
         held(&self.seen).blame(self.now(), check, why);
     }
 
@@ -311,6 +318,7 @@ impl World {
             })),
             pace: Some(Arc::new(pace)),
             wall_clock: Some(Arc::new(move || clock.clock(n))),
+            snapshot_entries: Some(self.snapshot_entries),
             on_fatal: Some(Arc::new(on_fatal)),
             ..Surroundings::default()
         }

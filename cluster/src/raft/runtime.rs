@@ -16,9 +16,10 @@ fn on_grid(origin: TokioInstant, deadline: TokioInstant) -> TokioInstant {
     if deadline <= origin {
         return deadline;
     }
-    let past_us = u64::try_from((deadline - origin).as_micros()).unwrap_or(u64::MAX);
-    let grid_us = WAKE_GRID_MS * 1_000;
-    origin + Duration::from_micros(past_us.div_ceil(grid_us).saturating_mul(grid_us))
+    // To the last nanosecond: whoever is woken a little early, and waits for the same moment again, is woken at once, again and again.
+    let past_ns = u64::try_from((deadline - origin).as_nanos()).unwrap_or(u64::MAX);
+    let grid_ns = WAKE_GRID_MS * 1_000_000;
+    origin + Duration::from_nanos(past_ns.div_ceil(grid_ns).saturating_mul(grid_ns))
 }
 
 /// Where the grid starts: the first time that anybody asks.
@@ -88,6 +89,13 @@ impl AsyncRuntime for GridRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_a_nanosecond_past_the_grid_waits_for_the_next_point() {
+        let origin = TokioInstant::now();
+        let deadline = origin + Duration::from_millis(WAKE_GRID_MS) + Duration::from_nanos(1);
+        assert_eq!(on_grid(origin, deadline), origin + Duration::from_millis(2 * WAKE_GRID_MS));
+    }
 
     #[test]
     fn deadlines_meet_on_the_grid_and_are_never_early() {
