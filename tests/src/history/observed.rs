@@ -155,7 +155,7 @@ impl Observed {
     /// Acknowledged writes so far.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.recorder.look(|history| history.acknowledged(OpKind::SetStatus).count())
+        self.recorder.acknowledged()
     }
 
     /// Waits for this many more acknowledged writes.

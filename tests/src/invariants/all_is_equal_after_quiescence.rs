@@ -60,8 +60,10 @@ mod tests {
 
     #[test]
     fn a_node_that_is_stale_for_ever_is_seen() {
-        let told = broken_by(all_is_equal_after_quiescence, |h| h.reads[0].presence.stale = true);
-        assert!(told.contains("stale"), "{told}");
+        let told = broken_by(all_is_equal_after_quiescence, |h| {
+            h.reads.iter_mut().for_each(|read| read.presence.stale = true);
+        });
+        assert!(told.contains("in the end that it is stale"), "{told}");
     }
 
     #[test]

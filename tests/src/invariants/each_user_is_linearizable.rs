@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_write_without_an_answer_that_was_shown_in_one_window_does_not_come_again_in_another() {
+        let mut history = History::default();
+        history.ops.push(write(900, 0, Outcome::Unknown, None, "n1"));
+        history.ops.push(shows(900, 500));
+        for number in 1..200 {
+            history.ops.push(write(number, u64::from(number) * 1_000, Outcome::Ok, Some(u64::from(number)), "n1"));
+        }
+        assert!(each_user_is_linearizable(&history).holds());
+        history.ops.push(shows(900, 150_500));
+        assert!(!each_user_is_linearizable(&history).holds());
+    }
+
+    #[test]
     fn what_never_comes_to_rest_is_judged_up_to_the_bound_and_said_to_be_unjudged_after_it() {
         let mut history = History::default();
         // Each write overlaps the next one.

@@ -49,6 +49,11 @@ async fn a_node_cut_off_acknowledges_nothing_marks_what_it_says_and_sends_its_cl
         assert_eq!(socket.contacts_snapshot().await.len(), 2);
     }
     for (number, cut) in [Cut::Silent, Cut::Broken].into_iter().enumerate() {
+        eprintln!(
+            "round {number}: {cut:?}, homes {} and {}",
+            cluster.home_of(0, &inside.id).await,
+            cluster.home_of(0, &outside.id).await
+        );
         cluster.cut_off(2, cut);
         // No write that is sent to it is acknowledged, whether its home was there or not.
         let alone = [cluster.client(2, &inside.id, "user"), cluster.client(2, &outside.id, "user")];
