@@ -5,6 +5,7 @@
 //! what was accepted is written as it was read.
 
 use crate::{
+    backup::{Check, Item},
     control::message::{Answer, Question as ControlQuestion},
     peers::{
         frame::Messages,
@@ -88,6 +89,22 @@ pub fn snapshot_record(bytes: &[u8]) {
     row(bytes);
 }
 
+/// The items of a backup, as they came and with an envelope put around them, read from memory and as from a file.
+pub fn backup_item(bytes: &[u8]) {
+    for sealed in [bytes, &envelope::seal(Kind::Backup, bytes)] {
+        let (mut rest, mut file, mut check) = (sealed, sealed, Check::default());
+        while let Ok(Some((len, item))) = Item::split_off(rest) {
+            assert!(len > 0 && Item::read(&mut file).is_ok_and(|read| read == Some((len, item.clone()))));
+            assert!(Item::split_off(&item.sealed()).is_ok_and(|again| again.is_some_and(|(_, again)| again == item)));
+            rest = &rest[len..];
+            if check.take(len, &item).is_err() {
+                break;
+            }
+        }
+        let _ = check.finish();
+    }
+}
+
 fn row(value: &[u8]) {
     let value = envelope::open(Kind::StateRow, value).unwrap_or(value);
     same_again::<UserRecord>(value);
@@ -117,10 +134,11 @@ mod tests {
 
     #[test]
     fn every_kept_input_is_read_without_a_panic() {
-        let targets: [(&str, Read); 3] = [
+        let targets: [(&str, Read); 4] = [
             ("peer_frame", super::peer_frame),
             ("log_record", super::log_record),
             ("snapshot_record", super::snapshot_record),
+            ("backup_item", super::backup_item),
         ];
         for (name, read) in targets {
             let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);

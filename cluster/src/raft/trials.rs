@@ -29,7 +29,7 @@ use openraft::{
 };
 use rollcall_presence::{
     Command, Entry, Intent, ListChanges, ListKind, ManualStatus, Meta, NodeName, Outcome, PartitionId, Policy,
-    RULES_VERSION, UserId,
+    RULES_VERSION, RequestKey, UserId,
 };
 use std::{path::Path, sync::Arc};
 
@@ -116,9 +116,11 @@ fn id(index: u64) -> LogId {
     StoredLogId { term: 1, index }.into()
 }
 
+/// What user 6 asks for has keys.
 fn entry(index: u64, user: u64, intent: Intent) -> RaftEntry {
+    let key = (user == 6).then(|| RequestKey { key: format!("{index}").into(), digest: [6; 32] });
     let user = UserId::new(&format!("user{user}")).unwrap();
-    let commands = vec![Command { user, term: 1, at: index, key: None, intent }];
+    let commands = vec![Command { user, term: 1, at: index, key, intent }];
     let entry = Entry { rules: RULES_VERSION, policy: Policy::default(), commands };
     RaftEntry::new(id(index), EntryPayload::Normal(Proposal::Presence(Arc::new(entry))))
 }
@@ -134,7 +136,7 @@ fn contacts(index: u64, user: u64) -> RaftEntry {
     entry(index, user, Intent::ChangeList(ListChanges { list: ListKind::Contacts, add, remove: Vec::new() }))
 }
 
-/// A little of everything: lists, settings, a user deleted again.
+/// A little of everything: lists, settings, keys, a user deleted again.
 fn history() -> Vec<RaftEntry> {
     let mut entries = vec![RaftEntry::new_blank(id(0))];
     for index in 1..60 {
