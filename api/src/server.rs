@@ -29,6 +29,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -100,6 +101,8 @@ async fn run(listener: TcpListener, api: Api, router: Router, sealed: bool, shut
                 let served = Served { api, router, sealed, place, peer, connected };
                 let task = tokio::spawn(served.connection(stream, stopped.clone()));
                 heads.wait_for(silence, task.abort_handle());
+                // A herd takes turns with those who are served: else a hundred connections are set up in one go, and events wait.
+                yield_now().await;
             }
             Some((Err(error), _)) => {
                 tracing::warn!(%error, "cannot accept a connection");
