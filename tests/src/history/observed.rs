@@ -1,6 +1,9 @@
 //! A load that is recorded: people who stay, one writer each, readers and watchers, until the test has done its worst.
 
-use super::{History, OpKind, Outcome, RecordedPerson, RecordedWatcher, RecordedWriter, Recorder, settling};
+use super::{
+    History, OpKind, Outcome, RecordedPerson, RecordedWatcher, RecordedWriter, Recorder,
+    settling::{self, SERVICE},
+};
 use crate::{
     load::Roll,
     wait::{eventually, eventually_within},
@@ -18,6 +21,8 @@ use tokio::{task::JoinHandle, time::sleep};
 const MORE_MAX: Duration = Duration::from_secs(60);
 /// Every so many writes a writer reads somebody.
 const READ_EVERY: usize = 2;
+/// Every so many writes a writer puts friends on its contacts, or takes them off.
+const BEFRIEND_EVERY: usize = 8;
 
 /// How much load.
 #[derive(Debug, Clone)]
@@ -26,8 +31,15 @@ pub struct ObservedPlan {
     pub stem: String,
     /// Users: each has a connection and a writer.
     pub users: usize,
-    /// Watchers of all users, spread over the roll.
+    /// Watchers of all users with a service's eyes, spread over the roll.
     pub watchers: usize,
+    /// Watchers with the eyes of one friend each, whom the users put on their contacts and take off again.
+    pub friends: usize,
+    /// Users who have an HTTP session instead of a connection, and write nothing, until they [fall
+    /// silent](Observed::falls_silent).
+    pub passing: usize,
+    /// The pause between heartbeats of these.
+    pub heartbeat: Duration,
     /// The pause between an answer and the same client's next request.
     pub pace: Duration,
     /// How often a write without an answer is sent, under one key.
@@ -36,7 +48,16 @@ pub struct ObservedPlan {
 
 impl Default for ObservedPlan {
     fn default() -> Self {
-        Self { stem: "observed".into(), users: 20, watchers: 3, pace: Duration::from_millis(60), attempts_max: 1 }
+        Self {
+            stem: "observed".into(),
+            users: 20,
+            watchers: 3,
+            friends: 1,
+            passing: 2,
+            heartbeat: Duration::from_millis(500),
+            pace: Duration::from_millis(60),
+            attempts_max: 1,
+        }
     }
 }
 
@@ -46,9 +67,12 @@ pub struct Observed {
     recorder: Recorder,
     roll: Roll,
     users: Vec<String>,
+    passers: Vec<String>,
     watchers: Vec<RecordedWatcher>,
     writing: Vec<JoinHandle<()>>,
     staying: Vec<JoinHandle<()>>,
+    passing: Vec<JoinHandle<()>>,
+    silence: Arc<AtomicBool>,
     enough: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
 }
@@ -59,28 +83,67 @@ impl Observed {
     /// # Panics
     /// When the people do not get online.
     pub async fn begin(recorder: &Recorder, roll: &Roll, plan: &ObservedPlan) -> Self {
-        let users: Vec<String> = (0..plan.users).map(|n| format!("{}-{n:04}", plan.stem)).collect();
-        let (enough, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let named =
+            |kind: &str, count| -> Vec<String> { (0..count).map(|n| format!("{}-{kind}{n:04}", plan.stem)).collect() };
+        let (users, passing, friends) = (named("", plan.users), named("p", plan.passing), named("f", plan.friends));
+        let [enough, over, silence] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
         let person = |(at, user): (usize, &String)| RecordedPerson::new(recorder, roll, user, at);
         let people: Vec<RecordedPerson> = users.iter().enumerate().map(person).collect();
         let mut staying: Vec<JoinHandle<()>> =
             people.iter().map(|p| tokio::spawn(p.clone().run(over.clone()))).collect();
         eventually("everybody is online", async || people.iter().all(|p| p.connections() > 0).then_some(())).await;
-        let service = ("the-service", "service");
+        let passer = |(at, user): (usize, &String)| {
+            let writer = RecordedWriter::new(recorder, roll, user, user, at);
+            tokio::spawn(pass(writer, plan.heartbeat, silence.clone()))
+        };
+        let passing_on = passing.iter().enumerate().map(passer).collect();
+        let opened = async || {
+            recorder.look(|history| history.acknowledged(OpKind::OpenSession).count() >= passing.len()).then_some(())
+        };
+        eventually("the passing are online", opened).await;
+        let all: Vec<String> = users.iter().chain(&passing).cloned().collect();
+        let services = (0..plan.watchers).map(|at| (format!("{}-w{at}", plan.stem), (SERVICE, "service"), at));
+        let eyes = friends.iter().enumerate().map(|(at, friend)| (friend.clone(), (friend.as_str(), "user"), at));
         let watcher =
-            |at| RecordedWatcher::new(recorder, roll, &format!("{}-w{at}", plan.stem), service, at).watching(&users);
-        let watchers: Vec<RecordedWatcher> = (0..plan.watchers).map(watcher).collect();
+            |(name, viewer, at): (String, _, _)| RecordedWatcher::new(recorder, roll, &name, viewer, at).watching(&all);
+        let watchers: Vec<RecordedWatcher> = services.chain(eyes).map(watcher).collect();
         staying.extend(watchers.iter().map(|w| tokio::spawn(w.clone().run(over.clone()))));
-        eventually("everybody is watched", async || watchers.iter().all(|w| w.count() == users.len()).then_some(()))
+        eventually("everybody is watched", async || watchers.iter().all(|w| w.count() == all.len()).then_some(()))
             .await;
         let writer = |(at, user): (usize, &String)| {
             let name = format!("{}-{at}", plan.stem);
             let writer = RecordedWriter::new(recorder, roll, &name, user, at).repeating(plan.attempts_max);
-            tokio::spawn(write(writer, user.clone(), plan.pace, enough.clone()))
+            tokio::spawn(write(writer, user.clone(), friends.clone(), plan.pace, enough.clone()))
         };
         let writing = users.iter().enumerate().map(writer).collect();
         let (recorder, roll) = (recorder.clone(), roll.clone());
-        Self { recorder, roll, users, watchers, writing, staying, enough, over }
+        Self {
+            recorder,
+            roll,
+            users: all,
+            passers: passing,
+            watchers,
+            writing,
+            staying,
+            passing: passing_on,
+            silence,
+            enough,
+            over,
+        }
+    }
+
+    /// The passing users say nothing from now on.
+    pub fn falls_silent(&self) {
+        self.silence.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every watcher holds whoever fell silent as offline.
+    pub async fn all_are_shown_offline(&self) {
+        let gone = |watcher: &RecordedWatcher, user| watcher.holds(user).is_some_and(|p| p.is_offline() && !p.stale);
+        eventually_within(MORE_MAX, "the silent are shown offline", async || {
+            self.passers.iter().all(|user| self.watchers.iter().all(|w| gone(w, user))).then_some(())
+        })
+        .await;
     }
 
     /// Who is under load.
@@ -92,7 +155,7 @@ impl Observed {
     /// Acknowledged writes so far.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.recorder.look(|history| history.acknowledged(OpKind::SetStatus).count())
+        self.recorder.acknowledged()
     }
 
     /// Waits for this many more acknowledged writes.
@@ -108,8 +171,9 @@ impl Observed {
     /// When a client panicked.
     pub async fn settle(self) -> History {
         self.enough.store(true, Ordering::Relaxed);
-        for writer in self.writing {
-            writer.await.expect("a writer");
+        self.falls_silent();
+        for client in self.writing.into_iter().chain(self.passing) {
+            client.await.expect("a client");
         }
         settling::settle(&self.recorder, &self.roll, &self.users, &self.watchers).await;
         let history = self.recorder.history();
@@ -121,17 +185,49 @@ impl Observed {
     }
 }
 
-/// Writes, and reads its own user now and then at whatever node it is at, until it is enough.
-async fn write(mut writer: RecordedWriter, user: String, pace: Duration, enough: Arc<AtomicBool>) {
-    for number in 0.. {
-        if enough.load(Ordering::Relaxed) {
-            return;
-        }
+/// Writes, reads its own user at whatever node comes next, and now and then lets friends see it or no longer.
+async fn write(
+    mut writer: RecordedWriter,
+    user: String,
+    friends: Vec<String>,
+    pace: Duration,
+    enough: Arc<AtomicBool>,
+) {
+    let mut number = 0;
+    while !enough.load(Ordering::Relaxed) {
         let outcome = writer.set_status(if number % 2 == 0 { "dnd" } else { "away" }).await;
         sleep(pace).await;
         if number % READ_EVERY == 0 || outcome != Outcome::Ok {
             writer.elsewhere();
             writer.read(&user).await;
         }
+        if number % BEFRIEND_EVERY == 0 {
+            for friend in &friends {
+                if (number / BEFRIEND_EVERY).is_multiple_of(2) {
+                    writer.add_contact(friend).await;
+                } else {
+                    writer.remove_contact(friend).await;
+                }
+            }
+        }
+        number += 1;
     }
+}
+
+/// Opens a session and keeps it alive until silence is asked for.
+async fn pass(mut writer: RecordedWriter, heartbeat: Duration, silence: Arc<AtomicBool>) {
+    let mut session = None;
+    while !silence.load(Ordering::Relaxed) {
+        match &session {
+            None => session = writer.open_session("mobile").await,
+            // One that is refused has ended: another is opened.
+            Some(id) => {
+                if writer.heartbeat(id).await == Outcome::Fail {
+                    session = None;
+                }
+            }
+        }
+        sleep(heartbeat).await;
+    }
+    writer.falls_silent();
 }

@@ -52,7 +52,7 @@ impl RecordedPerson {
             let connecting = timeout(WELCOME_MAX, Socket::try_connect(&address, &token, &query));
             if let Ok(Ok(mut socket)) = connecting.await {
                 let node = self.recorder.name_of(&address);
-                self.recorder.life(&self.user, Sign::Alive, &node);
+                self.recorder.connection(&self.user, Sign::Alive, &node);
                 self.connections.fetch_add(1, Ordering::Relaxed);
                 resume = socket.welcome["resume"].as_str().map(|token| format!("&resume={token}")).unwrap_or_default();
                 let away = self.stay(&mut socket, &node, &over).await;
@@ -61,7 +61,7 @@ impl RecordedPerson {
             self.at += 1;
             sleep(AGAIN).await;
         }
-        self.recorder.life(&self.user, Sign::Silent, "");
+        self.recorder.connection(&self.user, Sign::Silent, "");
     }
 
     /// Stays until the connection or the run ends; how long the server asks to stay away.
@@ -73,7 +73,7 @@ impl RecordedPerson {
                 Ok(Event::Frame(frame)) => {
                     heard = Instant::now();
                     match frame["type"].as_str() {
-                        Some("pong") => self.recorder.life(&self.user, Sign::Alive, node),
+                        Some("pong") => self.recorder.connection(&self.user, Sign::Alive, node),
                         Some("goodbye") => away = Duration::from_millis(frame["after_ms"].as_u64().unwrap_or(0)),
                         _ => {}
                     }

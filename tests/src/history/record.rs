@@ -243,6 +243,8 @@ pub struct Life {
     pub at: Micros,
     /// Which.
     pub sign: Sign,
+    /// How long the session lives after it without another: the grace of a connection, the TTL of an HTTP session.
+    pub lasts_us: Micros,
     /// The node that heard it.
     pub node: String,
 }

@@ -1,9 +1,12 @@
 //! The handle that all clients of a live run write their history through.
 
-use super::{Fault, History, Life, Micros, Promises, Record, Sign};
+use super::{Fault, History, Life, Micros, OpKind, Outcome, Promises, Record, Sign};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -13,6 +16,7 @@ struct Inner {
     history: Mutex<History>,
     /// Nodes' names by their addresses.
     names: Mutex<BTreeMap<String, String>>,
+    acknowledged: AtomicUsize,
 }
 
 /// Writes a history. Cloned handles write the same one; its clock begins with it.
@@ -35,6 +39,7 @@ impl Recorder {
             begun: Instant::now(),
             history: Mutex::new(History::new(promises)),
             names: Mutex::new(names),
+            acknowledged: AtomicUsize::new(0),
         }))
     }
 
@@ -59,7 +64,16 @@ impl Recorder {
 
     /// Writes a record down.
     pub fn push(&self, record: Record) {
+        if matches!(&record, Record::Op(op) if op.kind == OpKind::SetStatus && op.outcome == Outcome::Ok) {
+            self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
         self.lock().push(record);
+    }
+
+    /// How many statuses were acknowledged so far.
+    #[must_use]
+    pub fn acknowledged(&self) -> usize {
+        self.0.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Looks at what is written so far.
@@ -67,10 +81,21 @@ impl Recorder {
         look(&self.lock())
     }
 
-    /// A sign of life, now.
-    pub fn life(&self, user: &str, sign: Sign, node: &str) {
+    /// A sign of the life of an HTTP session, now, or of its end.
+    pub fn session(&self, user: &str, sign: Sign, node: &str) {
+        let lasts_us = self.lock().promises.ttl_us;
+        self.life(user, sign, node, lasts_us);
+    }
+
+    /// A sign of the life of a connection, now, or of its end.
+    pub fn connection(&self, user: &str, sign: Sign, node: &str) {
+        let lasts_us = self.lock().promises.grace_us;
+        self.life(user, sign, node, lasts_us);
+    }
+
+    fn life(&self, user: &str, sign: Sign, node: &str, lasts_us: Micros) {
         let mut history = self.lock();
-        let life = Life { user: user.into(), at: self.now(), sign, node: node.into() };
+        let life = Life { user: user.into(), at: self.now(), sign, lasts_us, node: node.into() };
         history.push(Record::Life(life));
     }
 

@@ -13,20 +13,27 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 const QUERY_MAX: usize = 500;
 /// Entries of a page of history. Contract: 1,000.
 const PAGE: usize = 1_000;
-/// Whose eyes the end is read with, unless the run watches with others.
-const SERVICE: &str = "the-service";
+/// Whose eyes the end is always read with.
+pub(super) const SERVICE: &str = "the-service";
 
 /// Waits until every node of the roll and every watcher has the same of every user, none of it stale; calls it quiet; and
 /// writes down what each node says and each user's history.
 pub(super) async fn settle(recorder: &Recorder, roll: &Roll, users: &[String], watchers: &[RecordedWatcher]) {
-    let services: Vec<Client> = (0..roll.len()).map(|at| roll.client(at, SERVICE, "service")).collect();
-    let _ = looked_for(SETTLING_MAX, async || equal(&services, users, watchers).await.then_some(())).await;
+    let mut eyes = vec![(SERVICE, "service")];
+    for viewer in watchers.iter().map(RecordedWatcher::viewer) {
+        if !eyes.contains(&viewer) {
+            eyes.push(viewer);
+        }
+    }
+    let readers: Vec<Client> =
+        (0..roll.len()).flat_map(|at| eyes.iter().map(move |(viewer, scope)| roll.client(at, viewer, scope))).collect();
+    let _ = looked_for(SETTLING_MAX, async || equal(&readers, users, watchers).await.then_some(())).await;
     recorder.quiet();
-    for service in &services {
-        let node = recorder.name_of(&service.address);
-        let read = looked_for(ANSWER_MAX, async || presences(service, users).await).await.unwrap_or_default();
+    for reader in &readers {
+        let node = recorder.name_of(&reader.address);
+        let read = looked_for(ANSWER_MAX, async || presences(reader, users).await).await.unwrap_or_default();
         for (user, presence) in read {
-            let (viewer, node, at) = (SERVICE.into(), node.clone(), recorder.now());
+            let (viewer, node, at) = (reader.id.clone(), node.clone(), recorder.now());
             recorder.push(Record::Read(FinalRead { viewer, user, node, at, presence }));
         }
     }
@@ -41,17 +48,18 @@ pub(super) async fn settle(recorder: &Recorder, roll: &Roll, users: &[String], w
     }
 }
 
-async fn equal(services: &[Client], users: &[String], watchers: &[RecordedWatcher]) -> bool {
-    let mut first: Option<BTreeMap<String, Presence>> = None;
-    for service in services {
-        let Some(said) = presences(service, users).await else { return false };
-        if said.values().any(|p| p.stale) || first.as_ref().is_some_and(|first| *first != said) {
+/// Whether all nodes say the same to the same eyes, none of it stale, and all watchers hold that.
+async fn equal(readers: &[Client], users: &[String], watchers: &[RecordedWatcher]) -> bool {
+    let mut first: BTreeMap<&str, BTreeMap<String, Presence>> = BTreeMap::new();
+    for reader in readers {
+        let Some(said) = presences(reader, users).await else { return false };
+        if said.values().any(|p| p.stale) || *first.entry(&reader.id).or_insert_with(|| said.clone()) != said {
             return false;
         }
-        first.get_or_insert(said);
     }
-    first.is_some_and(|said| {
-        said.iter().all(|(user, presence)| watchers.iter().all(|w| w.holds(user).as_ref() == Some(presence)))
+    watchers.iter().all(|watcher| {
+        let mut said = first.get(watcher.viewer().0).into_iter().flatten();
+        said.all(|(user, presence)| watcher.holds(user).as_ref() == Some(presence))
     })
 }
 

@@ -64,6 +64,11 @@ impl RecordedWatcher {
         self
     }
 
+    /// Whose eyes it has, and their scope.
+    pub(super) fn viewer(&self) -> (&str, &'static str) {
+        (&self.viewer, self.scope)
+    }
+
     /// What it holds of `user` now.
     #[must_use]
     pub fn holds(&self, user: &str) -> Option<Presence> {

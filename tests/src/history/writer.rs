@@ -109,7 +109,7 @@ impl RecordedWriter {
         if outcome != Outcome::Ok {
             return None;
         }
-        self.recorder.life(&self.user, Sign::Alive, &self.node);
+        self.recorder.session(&self.user, Sign::Alive, &self.node);
         reply?.json()["session"].as_str().map(ToOwned::to_owned)
     }
 
@@ -117,7 +117,7 @@ impl RecordedWriter {
     pub async fn heartbeat(&mut self, session: &str) -> Outcome {
         let outcome = self.ask(self.own(OpKind::Heartbeat, "PUT", &format!("sessions/{session}"), None)).await.0;
         if outcome == Outcome::Ok {
-            self.recorder.life(&self.user, Sign::Alive, &self.node);
+            self.recorder.session(&self.user, Sign::Alive, &self.node);
         }
         outcome
     }
@@ -126,14 +126,14 @@ impl RecordedWriter {
     pub async fn leave(&mut self, session: &str) -> Outcome {
         let outcome = self.ask(self.own(OpKind::EndSession, "DELETE", &format!("sessions/{session}"), None)).await.0;
         if outcome == Outcome::Ok {
-            self.recorder.life(&self.user, Sign::Left, &self.node);
+            self.recorder.session(&self.user, Sign::Left, &self.node);
         }
         outcome
     }
 
     /// The user says nothing from now on.
     pub fn falls_silent(&self) {
-        self.recorder.life(&self.user, Sign::Silent, &self.node);
+        self.recorder.session(&self.user, Sign::Silent, &self.node);
     }
 
     /// Lets `other` see this user.

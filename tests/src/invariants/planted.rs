@@ -74,7 +74,7 @@ fn ops() -> Vec<Op> {
         read(2_500, presence("dnd", Some("s-a-1"), 2), "n2"),
         write(2, 3_000, Outcome::Ok, Some(3), "n2"),
         read(3_500, presence("dnd", Some("s-a-2"), 3), "n3"),
-        write(3, 5_000, Outcome::Unknown, None, "n3"),
+        write(3, 5_500, Outcome::Unknown, None, "n3"),
         write(4, 9_000, Outcome::Ok, Some(5), "n1"),
         write(5, 9_500, Outcome::Fail, None, "n1"),
         read(9_800, presence("dnd", Some("s-a-4"), 5), "n3"),
@@ -112,7 +112,10 @@ fn sightings() -> Vec<Sighting> {
 }
 
 fn lives() -> Vec<Life> {
-    let life = |user: &str, at_ms: Micros, sign| Life { user: user.into(), at: at_ms * MS, sign, node: "n1".into() };
+    let life = |user: &str, at_ms: Micros, sign| {
+        let (user, node) = (user.into(), "n1".into());
+        Life { user, at: at_ms * MS, sign, lasts_us: 1_000 * MS, node }
+    };
     let mut lives: Vec<Life> = (1..80).map(|n| life("alice", n * 500, Sign::Alive)).collect();
     lives.extend((1..20).map(|n| life("carol", n * 500, Sign::Alive)));
     lives.push(life("carol", 10_000, Sign::Silent));
