@@ -63,11 +63,17 @@ pub(super) async fn begin(
 ) -> Result<Active, String> {
     let kind = step.kind;
     let struck = victims(members, kind, step.draw).await?;
-    let held = strike(members, ground, step, &struck, users).await?;
     let names = members.names(&struck);
-    let fault = members.recorder.fault_begins(kind.recorded(), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let start = members.recorder.now();
+    // What checkers know by its word begins when it has taken effect for certain; of all else nobody must think that all
+    // was calm while it was being done.
+    let early = (!kind.takes_effect_at_once()).then(|| members.recorder.fault_begins(kind.recorded(), &names));
+    let held = strike(members, ground, step, &struck, users).await;
+    let fault = early.unwrap_or_else(|| members.recorder.fault_begins(kind.recorded(), &names));
+    let held = held.inspect_err(|_| members.recorder.fault_ends(fault))?;
     members.struck.extend(&struck);
-    Ok(Active { kind, fault, start: members.recorder.now(), struck, held })
+    Ok(Active { kind, fault, start, struck, held })
 }
 
 /// The nodes that a fault befalls; of a cut, the smaller side.
@@ -208,7 +214,10 @@ async fn take_back(members: &mut Members, ground: &Ground, kind: Kind, held: Hel
         // Rules of a fault that overlaps go with it: heard again is heard again.
         Held::Rules(nodes) => {
             let network = ground.network.as_ref().ok_or("no network")?;
-            nodes.into_iter().try_for_each(|at| network.heal(at))?;
+            let packets = nodes.into_iter().map(|at| network.heal(at)).sum::<Result<u64, String>>()?;
+            if packets == 0 {
+                members.failures.push(format!("{kind} hit no packet"));
+            }
         }
         Held::Full(at) => {
             let ended = members.has_ended(at);

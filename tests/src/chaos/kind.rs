@@ -170,6 +170,12 @@ impl Kind {
         )
     }
 
+    /// Whether it is one of those that are there in one moment, and that checkers know by their words.
+    #[must_use]
+    pub fn takes_effect_at_once(self) -> bool {
+        [KILL, PAUSE, CUT_OFF].contains(&self.recorded())
+    }
+
     /// Whether it leaves a node behind that is started under another name.
     #[must_use]
     pub fn takes_a_place(self) -> bool {

@@ -20,12 +20,14 @@ pub(super) struct Members {
     pub(super) struck: BTreeSet<usize>,
     /// What nodes did that they must not.
     pub(super) findings: Vec<String>,
+    /// What the run did not get done.
+    pub(super) failures: Vec<String>,
 }
 
 impl Members {
     pub(super) fn new(cluster: Cluster, recorder: Recorder, roll: Roll) -> Self {
         let members = (0..cluster.len()).collect();
-        Self { cluster, recorder, roll, members, struck: BTreeSet::new(), findings: Vec::new() }
+        Self { cluster, recorder, roll, members, struck: BTreeSet::new(), findings: Vec::new(), failures: Vec::new() }
     }
 
     /// The places of all members.

@@ -103,7 +103,7 @@ impl Network {
 
     /// The node at `to` no longer hears the one at `from`.
     pub(super) fn cut(&self, from: usize, to: usize) -> Result<(), String> {
-        self.rule(to, &format!("add rule inet chaos in ip saddr {} drop", self.address("peers", from)))
+        self.rule(to, &format!("add rule inet chaos in ip saddr {} counter drop", self.address("peers", from)))
     }
 
     /// No node of `some` hears one of `others`, nor the other way.
@@ -118,17 +118,22 @@ impl Network {
     /// The node at `to` loses this many of a hundred packets of all others.
     pub(super) fn lose(&self, to: usize, percent: u32) -> Result<(), String> {
         let peers = self.subnet("peers");
-        self.rule(to, &format!("add rule inet chaos in ip saddr {peers}.0/24 numgen random mod 100 < {percent} drop"))
+        self.rule(
+            to,
+            &format!("add rule inet chaos in ip saddr {peers}.0/24 numgen random mod 100 < {percent} counter drop"),
+        )
     }
 
     /// Whatever clients send to the node at `to` is answered by a reset.
     pub(super) fn reset_clients(&self, to: usize) -> Result<(), String> {
-        self.rule(to, &format!("add rule inet chaos in tcp dport {CLIENTS_PORT} reject with tcp reset"))
+        self.rule(to, &format!("add rule inet chaos in tcp dport {CLIENTS_PORT} counter reject with tcp reset"))
     }
 
-    /// Every rule at the node at `at` is taken back.
-    pub(super) fn heal(&self, at: usize) -> Result<(), String> {
-        self.rule(at, "flush chain inet chaos in")
+    /// Every rule at the node at `at` is taken back; how many packets they hit.
+    pub(super) fn heal(&self, at: usize) -> Result<u64, String> {
+        let listed = run("ip", &["netns", "exec", &self.space(at), "nft", "list", "chain", "inet", "chaos", "in"])?;
+        self.rule(at, "flush chain inet chaos in")?;
+        Ok(packets(&listed))
     }
 }
 
@@ -137,6 +142,12 @@ impl Drop for Network {
         let own = format!("{PREFIX}{}-", self.id);
         remove(|name| name.starts_with(&own));
     }
+}
+
+/// The packets that the rules of a chain have counted.
+fn packets(listed: &str) -> u64 {
+    let counts = listed.split("counter packets ").skip(1);
+    counts.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// `ip` with these words.
@@ -156,5 +167,17 @@ fn remove(chosen: impl Fn(&str) -> bool) {
         if let Err(why) = ip(&format!("netns delete {space}")) {
             eprintln!("{why}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packets_of_all_rules_are_counted() {
+        let listed = "chain in {\n ip saddr 10.77.1.2 counter packets 12 bytes 960 drop\n\
+                      ip saddr 10.77.1.3 counter packets 30 bytes 99 drop\n}";
+        assert_eq!((packets(listed), packets("chain in { }")), (42, 0));
     }
 }

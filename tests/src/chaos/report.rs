@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt, process::ExitCode};
 pub struct Injected {
     /// Which.
     pub kind: Kind,
-    /// When it had taken effect, µs.
+    /// When it was begun, µs.
     pub start: Micros,
     /// When it began to be taken back, µs.
     pub end: Micros,

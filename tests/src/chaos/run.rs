@@ -71,11 +71,10 @@ pub async fn run(plan: &ChaosPlan) -> Report {
     let recorder = Recorder::new(promises, &addresses);
     let roll = Roll::of(&cluster);
     let mut members = Members::new(cluster, recorder, roll);
-    let mut failures = Vec::new();
     if let Err(why) = members.whole("the start").await {
-        failures.push(why);
+        members.failures.push(why);
     }
-    Running { plan, ground, members, injected: Vec::new(), failures }.run(&kinds, not_run).await
+    Running { plan, ground, members, injected: Vec::new() }.run(&kinds, not_run).await
 }
 
 /// What the run is held to: its settings, and the design's figures times the slack.
@@ -99,7 +98,6 @@ struct Running<'a> {
     members: Members,
     ground: Ground,
     injected: Vec<Injected>,
-    failures: Vec<String>,
 }
 
 impl Running<'_> {
@@ -137,7 +135,7 @@ impl Running<'_> {
 
     fn report(self, not_run: Vec<NotRun>, history: History) -> Report {
         let judgement = judge(&history);
-        let (injected, findings, failures) = (self.injected, self.members.findings, self.failures);
+        let (injected, findings, failures) = (self.injected, self.members.findings, self.members.failures);
         Report { injected, not_run, findings, failures, history, judgement }
     }
 
@@ -167,7 +165,7 @@ impl Running<'_> {
             eprintln!("{at:>9.1?} {} {}", step.kind, if active.is_empty() { "" } else { "(overlapping)" });
             match inject::begin(&mut self.members, &self.ground, *step, users).await {
                 Ok(begun) => active.push(begun),
-                Err(why) => self.failures.push(format!("{} was not injected: {why}", step.kind)),
+                Err(why) => self.members.failures.push(format!("{} was not injected: {why}", step.kind)),
             }
             self.hold(step, round.steps.len()).await;
         }
