@@ -31,6 +31,9 @@ def _fits(body, user):
 def filter_case(ctx, case):
     if not _is_positive(case):
         return True
+    # "items of a backup": the schema says octets, and most octets are none.
+    if case.operation.path == "/v1/cluster/restore" and case.body:
+        return False
     query = case.query or {}
     # "cursor opaque, a malformed one is 400": only a list's own answer holds one.
     if "cursor" in query:
