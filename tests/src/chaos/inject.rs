@@ -72,6 +72,7 @@ pub(super) async fn begin(
     let held = strike(members, ground, step, &struck, users).await;
     let fault = early.unwrap_or_else(|| members.recorder.fault_begins(kind.recorded(), &names));
     let held = held.inspect_err(|_| members.recorder.fault_ends(fault))?;
+    let struck = if kind.spares_nodes() { Vec::new() } else { struck };
     members.struck.extend(&struck);
     Ok(Active { kind, fault, start, struck, held })
 }
@@ -259,7 +260,7 @@ fn restart_ended(members: &mut Members, at: usize, kind: Kind, ended: Option<Str
 /// A node with a damaged store starts whole, or refuses and is replaced.
 async fn damaged(members: &mut Members, at: usize) -> Result<(), String> {
     members.cluster.awake(at);
-    match members.serves(at) {
+    match members.serves(at).await {
         Ok(()) => {
             eprintln!("  {} started on it", members.name(at));
             Ok(())

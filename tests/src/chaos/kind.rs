@@ -176,6 +176,19 @@ impl Kind {
         [KILL, PAUSE, CUT_OFF].contains(&self.recorded())
     }
 
+    /// Whether it befalls links between all nodes, each of which may suffer something else besides.
+    #[must_use]
+    pub fn spares_nodes(self) -> bool {
+        matches!(self, Self::Loss | Self::CutSockets | Self::CutBridge)
+    }
+
+    /// Whether it may come while `other` is there: of two sets of packet rules, the first taken back would take both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let both_rule = self.need() == Some(Need::Network) && other.need() == Some(Need::Network);
+        !self.is_alone() && !other.is_alone() && !both_rule
+    }
+
     /// Whether it leaves a node behind that is started under another name.
     #[must_use]
     pub fn takes_a_place(self) -> bool {

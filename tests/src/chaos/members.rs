@@ -1,10 +1,17 @@
 //! The nodes of a run: who belongs to the cluster, who is struck, who is back; and waiting until it is whole.
 
-use crate::{cluster::Cluster, cluster_status::ClusterStatus, history::Recorder, load::Roll, wait::looked_for};
+use crate::{
+    client::Client, cluster::Cluster, cluster_status::ClusterStatus, history::Recorder, load::Roll, wait::looked_for,
+};
 use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use tokio::time::timeout;
 
 /// How long a cluster may take to be whole again after its last fault.
 const WHOLE_MAX: Duration = Duration::from_secs(90);
+/// How long one may take to serve again before what it says is written down; it is given as long again.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// How long one answer may take then.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Lines of a node that ended which are told.
 const TOLD_LINES: usize = 12;
 
@@ -78,10 +85,26 @@ impl Members {
     ///
     /// # Errors
     /// What it printed when it did not.
-    pub(super) fn serves(&mut self, at: usize) -> Result<(), String> {
-        let name = self.name(at);
+    pub(super) async fn serves(&mut self, at: usize) -> Result<(), String> {
+        let (name, admin) = (self.name(at), self.cluster.admin(at));
+        let said = looked_for(READY_MAX, async || {
+            let ready = self.is_ready(at, &admin).await;
+            ready.then_some(())
+        });
+        if said.await.is_none() {
+            let answer = admin.try_send("GET", "/readyz", &[], None).await;
+            let status = self.cluster.status(at).await.map(|status| status.0.to_string());
+            eprintln!("  {name} is not ready: {answer:?}\n  {status:?}");
+        }
         let ready = tokio::task::block_in_place(|| self.cluster.server(at).get_ready());
         ready.map_err(|refusal| format!("{name} did not serve ({:?}):\n{}", refusal.status, refusal.printed))
+    }
+
+    /// Whether there is nothing more to wait for: it is ready, or has ended.
+    async fn is_ready(&self, at: usize, admin: &Client) -> bool {
+        let asked =
+            async { admin.try_send("GET", "/readyz", &[], None).await.is_ok_and(|answer| answer.status == 200) };
+        self.cluster.node(at).output().is_closed() || timeout(ANSWER_MAX, asked).await.unwrap_or(false)
     }
 
     /// Whether the process at `at` has ended by itself; it is then reaped.
@@ -114,7 +137,7 @@ impl Members {
             if !self.cluster.node(at).is_running() {
                 self.cluster.awake(at);
             }
-            self.serves(at).map_err(|why| format!("after {after} {why}"))?;
+            self.serves(at).await.map_err(|why| format!("after {after} {why}"))?;
         }
         let members: Vec<&str> = self.members.iter().map(|at| self.cluster.name(*at)).collect();
         let missing = RefCell::new(String::new());

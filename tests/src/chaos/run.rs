@@ -88,6 +88,8 @@ fn promises(plan: &ChaosPlan) -> Promises {
         heal_us: usual.heal_us * plan.slack,
         batch_us: usual.batch_us * plan.slack,
         load_min: LOAD,
+        // A node may hold the sockets of all clients in the end, where it held its share.
+        fds_slack: usual.fds_slack + (plan.writers + plan.heartbeats + plan.nodes + 1) as u64,
         ..usual
     }
 }
