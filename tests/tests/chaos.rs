@@ -12,7 +12,6 @@ use std::{env, process, time::Duration};
 const KINDS: &str = "kill,kill-all,pause-lease,rolling-restart,wiped,slow-readers,cut-minority,power-cut-all";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "beside a load on both cores it once showed a user offline who was alive (docs/reliability/real-processes.md), and why is not known"]
 async fn eight_kinds_of_faults_on_three_processes_break_no_promise() {
     let plan = ChaosPlan {
         kinds: Kind::list(KINDS).expect("kinds"),

@@ -18,7 +18,7 @@ const PREFIX: &str = "rollcall-clocks-";
 /// Files that say how far the clocks of nodes are off.
 #[derive(Debug)]
 pub(super) struct Clocks {
-    library: PathBuf,
+    preloaded: PathBuf,
     root: PathBuf,
 }
 
@@ -30,9 +30,9 @@ impl Clocks {
             }
         }
         let kinds = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-        let library = kinds.map(|kind| kind.path().join(LIBRARY)).find(|path| path.exists());
-        let library = library.ok_or("no libfaketime (package libfaketime)")?;
-        let clocks = Self { library, root: env::temp_dir().join(format!("{PREFIX}{}", process::id())) };
+        let preloaded = kinds.map(|kind| kind.path().join(LIBRARY)).find(|path| path.exists());
+        let preloaded = preloaded.ok_or("no libfaketime (package libfaketime)")?;
+        let clocks = Self { preloaded, root: env::temp_dir().join(format!("{PREFIX}{}", process::id())) };
         fs::create_dir_all(&clocks.root).map_err(|e| e.to_string())?;
         (0..nodes).try_for_each(|at| clocks.set(at, 0))?;
         Ok(clocks)
@@ -53,10 +53,10 @@ impl Clocks {
 
     fn env(&self, at: usize) -> Vec<(String, String)> {
         let file = self.file(at).to_string_lossy().into_owned();
-        let library = self.library.to_string_lossy().into_owned();
+        let preloaded = self.preloaded.to_string_lossy().into_owned();
         let pair = |name: &str, value: String| (name.to_owned(), value);
         vec![
-            pair("LD_PRELOAD", library),
+            pair("LD_PRELOAD", preloaded),
             pair("FAKETIME_TIMESTAMP_FILE", file),
             pair("FAKETIME_NO_CACHE", "1".into()),
             pair("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),

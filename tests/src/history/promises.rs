@@ -23,6 +23,9 @@ pub struct Promises {
     pub delivery_us: Micros,
     /// From the end of a fault to the first acknowledged write.
     pub heal_us: Micros,
+    /// From the end of a fault to the last of a node's links that is back: the longest pause between two dials is 1 s, a lost
+    /// packet of a handshake comes again after up to 3 s.
+    pub relink_us: Micros,
     /// Acknowledged writes that must precede the first fault: a fault without load proves nothing.
     pub load_min: usize,
     /// Kinds of faults that must have happened.
@@ -46,6 +49,7 @@ impl Default for Promises {
             lease_us: 2_000_000,
             delivery_us: 5_000_000,
             heal_us: 10_000_000,
+            relink_us: 5_000_000,
             load_min: 50,
             required_faults: Vec::new(),
             rss_slack_bytes: 64 << 20,

@@ -270,10 +270,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether it befell `node` at `at`.
+    /// Whether it befell `node` at `at`, or had ended no longer than `after` before.
     #[must_use]
-    pub fn befalls(&self, node: &str, at: Micros) -> bool {
-        self.start <= at && at <= self.end.unwrap_or(Micros::MAX) && self.nodes.iter().any(|n| n == node)
+    pub fn befalls(&self, node: &str, at: Micros, after: Micros) -> bool {
+        let over = self.end.map_or(Micros::MAX, |end| end.saturating_add(after));
+        self.start <= at && at <= over && self.nodes.iter().any(|n| n == node)
     }
 }
 

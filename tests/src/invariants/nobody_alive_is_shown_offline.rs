@@ -1,7 +1,8 @@
 //! Nobody alive is shown offline: whose evidence reaches the home without a break is offline at no watcher, and no session of
 //! theirs ends in their history.
 //!
-//! A sign of life that a node heard while it was under a fault reached nobody else for certain, and is no evidence.
+//! A sign of life that a node heard while it was under a fault, or before its links were back after one, reached nobody else for
+//! certain, and is no evidence.
 
 use super::{
     Verdict,
@@ -22,7 +23,7 @@ pub fn nobody_alive_is_shown_offline(history: &History) -> Verdict {
         history.ops.iter().filter(|op| op.status.as_deref() == Some("invisible")).map(|op| op.user.as_str()).collect();
     let mut alive: BTreeMap<&str, Vec<(Micros, Micros)>> = BTreeMap::new();
     for (user, lives) in history.lives_by_user() {
-        alive.insert(user, spans(&lives, &history.faults));
+        alive.insert(user, spans(&lives, &history.faults, history.promises.relink_us));
     }
     for watch in watches::all(history).into_iter().filter(|watch| !hidden.contains(watch.subject)) {
         let spans = alive.get(watch.subject).map_or(&[] as &[_], Vec::as_slice);
@@ -70,13 +71,13 @@ fn judge_watch(watch: &Watch<'_>, spans: &[(Micros, Micros)], settled: Micros, v
 }
 
 /// From when to when a user was certainly alive: signs that follow each other before the session could have ended.
-fn spans(lives: &[&Life], faults: &[Fault]) -> Vec<(Micros, Micros)> {
+fn spans(lives: &[&Life], faults: &[Fault], relink: Micros) -> Vec<(Micros, Micros)> {
     let mut spans: Vec<(Micros, Micros)> = Vec::new();
     // Until when the session lives by the last sign.
     let mut lasts = None;
     for life in lives {
         match life.sign {
-            Sign::Alive if faults.iter().any(|fault| fault.befalls(&life.node, life.at)) => {}
+            Sign::Alive if faults.iter().any(|fault| fault.befalls(&life.node, life.at, relink)) => {}
             Sign::Alive => {
                 match spans.last_mut() {
                     Some((_, to)) if lasts.is_some_and(|until| life.at < until) => *to = life.at,
@@ -152,5 +153,18 @@ mod tests {
         history.lives.iter_mut().for_each(|l| l.node = "n3".into());
         history.faults[0].end = Some(12_000_000);
         assert!(nobody_alive_is_shown_offline(&history).holds());
+    }
+
+    #[test]
+    fn signs_that_a_node_heard_before_its_links_were_back_are_no_evidence() {
+        let mut history = holding();
+        offline(&mut history, 9_200_000);
+        history.lives.iter_mut().for_each(|l| l.node = "n3".into());
+        history.promises.delivery_us = 100_000;
+        // The node was killed until 8 s, and its links may take until after the offline presence.
+        history.promises.relink_us = 2_000_000;
+        assert!(nobody_alive_is_shown_offline(&history).holds());
+        history.promises.relink_us = 100_000;
+        assert!(!nobody_alive_is_shown_offline(&history).holds(), "they were back by then");
     }
 }

@@ -181,6 +181,7 @@ pub(crate) fn holding() -> History {
         lease_us: second,
         delivery_us: second,
         heal_us: 5 * second,
+        relink_us: second,
         load_min: 2,
         required_faults: vec![KILL.into(), CUT_OFF.into()],
         ..Promises::default()
