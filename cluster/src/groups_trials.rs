@@ -41,6 +41,7 @@ use std::{
 use tokio::sync::watch;
 
 mod rebuilding;
+mod returning;
 mod spreading;
 mod the_placement;
 

@@ -208,12 +208,9 @@ impl Hosting {
     /// [`StartError`].
     pub(crate) async fn found(&self, id: PartitionId) -> Result<(), StartError> {
         self.open(id).await?;
-        let group = self.group(id).ok_or_else(|| stopping(id))?;
-        if !group.is_initialized().await.map_err(|e| failed(id, &e))? {
-            let member = Member { name: self.ground.node.clone() };
-            let members = BTreeMap::from([(self.ground.raft_id, member)]);
-            group.initialize(members).await.map_err(|e| failed(id, &e))?;
-        }
+        let replica = self.replica(id).ok_or_else(|| stopping(id))?;
+        let member = Member { name: self.ground.node.clone() };
+        replica.found(self.ground.raft_id, member).await.map_err(|e| failed(id, &e))?;
         Ok(())
     }
 
@@ -257,9 +254,9 @@ impl Hosting {
         self.replica(id).map(|replica| replica.group().clone())
     }
 
-    /// The group, unless peers get no answer of it.
-    fn open_group(&self, id: PartitionId) -> Option<Group> {
-        self.replica(id).filter(|replica| !replica.is_closed()).map(|replica| replica.group().clone())
+    /// The replica, unless peers get no answer of it.
+    fn open_replica(&self, id: PartitionId) -> Option<Arc<Replica>> {
+        self.replica(id).filter(|replica| !replica.is_closed())
     }
 
     /// The replica that runs here, if any.
@@ -319,7 +316,8 @@ impl Hosting {
 
     /// What the group of `id` answers to a peer; `None` when it does not run here, or the peer speaks in another's name.
     pub(crate) async fn raft(&self, from: &Peer, id: PartitionId, ask: Ask) -> Option<Told> {
-        let group = self.open_group(id)?;
+        let replica = self.open_replica(id)?;
+        let group = replica.group();
         let speaker = match &ask {
             Ask::Append(rpc) => rpc.vote.leader_id.voted_for,
             Ask::Vote(rpc) | Ask::PreVote(rpc) => rpc.vote.leader_id.voted_for,
@@ -329,7 +327,11 @@ impl Hosting {
             return None;
         }
         match ask {
-            Ask::Append(rpc) => group.append_entries(rpc).await.ok().map(Told::Append),
+            Ask::Append(rpc) => {
+                replica.hears(&rpc);
+                group.append_entries(rpc).await.ok().map(Told::Append)
+            }
+            _ if !replica.takes_part() => None,
             Ask::Vote(rpc) => group.vote(rpc).await.ok().map(Told::Vote),
             Ask::PreVote(rpc) => group.pre_vote(rpc).await.ok().map(Told::Vote),
             Ask::TransferLeader(rpc) => group.handle_transfer_leader(rpc).await.ok().map(Told::TransferLeader),
@@ -345,7 +347,7 @@ impl Hosting {
         vote: LeaderVote,
         snapshot: GroupSnapshot,
     ) -> Option<SnapshotAnswer> {
-        if vote.leader_id.voted_for != from.raft_id || self.open_group(id).is_none() {
+        if vote.leader_id.voted_for != from.raft_id || self.open_replica(id).is_none() {
             return None;
         }
         let landing = self.seats.get(&id)?.shell.landing()?;

@@ -22,6 +22,7 @@ mod partition;
 mod peers;
 mod placement_group;
 pub mod planted;
+mod probation;
 mod proposer;
 mod raft;
 pub mod recover;

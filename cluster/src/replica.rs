@@ -3,12 +3,13 @@
 //! Made by [`Hosting`](crate::hosting::Hosting), which also ends it; whoever holds one must not do so across the end.
 
 use crate::{
+    probation::Probation,
     proposer::{Group, Proposer, Terms},
     raft::{
         log::{LogCell, LogStore},
         machine::{Audience, Machine},
         tether::{Tether, Ties, tie},
-        types::TypeConfig,
+        types::{Member, TypeConfig},
     },
     state::cell::StateCell,
     store::{
@@ -16,11 +17,14 @@ use crate::{
         ledger::{LogLedger, StateHeader},
     },
 };
-use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics};
+use openraft::{Raft, async_runtime::watch::WatchReceiver, metrics::RaftMetrics, raft::AppendEntriesRequest};
 use rollcall_presence::{PartitionId, Placement};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -45,6 +49,7 @@ pub(crate) struct Replica {
     lands: Arc<Semaphore>,
     /// Whether peers get no answer.
     closed: AtomicBool,
+    probation: Probation,
 }
 
 /// The right to let a snapshot land in a replica, which is not ended meanwhile.
@@ -67,6 +72,7 @@ impl Replica {
         ground: &Ground,
     ) -> Result<Self, String> {
         let OnDisk { state, log, log_extent } = on_disk;
+        let probation = Probation::new(log.last.is_none() && log.purged.is_none());
         let state = StateCell::new(id, Arc::clone(&ground.disk), state);
         let log = LogCell::new(id, Arc::clone(&ground.disk), &log, log_extent);
         let (tether, ties) = tie();
@@ -76,6 +82,7 @@ impl Replica {
         let links = crate::raft::link::GroupLinks::new(id, Arc::clone(&ground.link));
         let group = Raft::new(ground.raft_id, Arc::clone(&ground.config), links, store, machine).await;
         let group: Group = group.map_err(|e| e.to_string())?;
+        group.runtime_config().elect(probation.is_over());
         // Who votes alone need not wait for anybody's silence.
         let alone = group.metrics().borrow_watched().membership_config.voter_ids().eq([ground.raft_id]);
         if alone {
@@ -85,7 +92,39 @@ impl Replica {
             Proposer::start(group.clone(), Terms { policy: ground.policy, placement }, ground.writes_in_flight);
         let lands = Arc::new(Semaphore::new(1));
         let (ending, closed) = (watch::Sender::new(false), AtomicBool::new(false));
-        Ok(Self { group, state, log, proposer, ties, ending, lands, closed })
+        Ok(Self { group, state, log, proposer, ties, ending, lands, closed, probation })
+    }
+
+    /// Whether the replica votes and may lead: not before it holds what its group had committed when it came.
+    pub(crate) fn takes_part(&self) -> bool {
+        self.probation.is_over()
+    }
+
+    /// Makes this node its group's only voter unless the group has members already: there is nothing that the first replica
+    /// could have forgotten.
+    ///
+    /// # Errors
+    /// With the reason, when the group has ended.
+    pub(crate) async fn found(&self, raft_id: u64, member: Member) -> Result<(), String> {
+        if self.group.is_initialized().await.map_err(|e| e.to_string())? {
+            return Ok(());
+        }
+        self.probation.end();
+        self.group.runtime_config().elect(true);
+        let founded = self.group.initialize(BTreeMap::from([(raft_id, member)])).await;
+        founded.map_err(|e| e.to_string())
+    }
+
+    /// A leader appends: whether the replica takes part may be settled by that.
+    pub(crate) fn hears(&self, append: &AppendEntriesRequest<TypeConfig>) {
+        if self.takes_part() {
+            return;
+        }
+        let committed = append.leader_commit.map(|id| (id.leader_id.term, id.index));
+        let last = self.group.metrics().borrow_watched().last_log_index;
+        if self.probation.heard(append.vote.leader_id.term, committed, last) {
+            self.group.runtime_config().elect(true);
+        }
     }
 
     /// From now on peers get no answer, or get one again. While they get none, nobody counts on what is here.

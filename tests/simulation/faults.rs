@@ -4,7 +4,7 @@ use super::{
     net::Ill,
     world::{Moment, World, name},
 };
-use rollcall_cluster::{Role, RoundPart};
+use rollcall_cluster::{AdminError, Role, RoundPart};
 use rollcall_presence::PartitionId;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -189,9 +189,10 @@ async fn drain(world: &Arc<World>, victim: u64) {
 async fn remove(world: &Arc<World>, all: &[u64]) {
     let Some(gone) = world.chance.one(&others(&others(all, 1), 2)).filter(|_| all.len() > 3) else { return };
     let Some((_, _, cluster)) = world.chance.one(&world.running()) else { return };
-    if cluster.remove(&name(gone)).await.is_err() {
-        return;
+    match cluster.remove(&name(gone)).await {
+        Ok(()) => world.note(format_args!("n{gone} was removed")),
+        Err(AdminError::Unsure) => world.note(format_args!("n{gone} may have been removed")),
+        Err(_) => return,
     }
-    world.note(format_args!("n{gone} was removed"));
     world.leaving(gone);
 }
