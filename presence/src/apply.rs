@@ -17,7 +17,7 @@ use crate::{
     outcome::{Answer, Capacity, Outcome, Refusal, Row},
     public::{self, PublicPresence, Status},
     record::{ManualStatus, Session, SessionKind, Setting, UserRecord},
-    restored::RestoreMark,
+    restored::{RestoreMark, Restored},
 };
 use alloc::vec::Vec;
 
@@ -34,6 +34,9 @@ pub trait Relations {
 
     /// How far a restore of the user has come, if one is under way.
     fn restoring(&self) -> Option<RestoreMark>;
+
+    /// A part of it that came.
+    fn part(&self, part: u32) -> Option<Restored>;
 }
 
 /// Applies `command`, committed in an entry of `term`, to its user.
@@ -81,7 +84,8 @@ pub fn apply(
     let mut outcome = if matches!(command.intent, Intent::DeleteUser) {
         *keys = KeyTable::default();
         *record = None;
-        deleted(ledger, command, before.as_ref())
+        let is_stored = before.is_some() || relations.restoring().is_some();
+        Outcome { deleted: is_stored, ..deleted(ledger, command, before.as_ref()) }
     } else {
         settle(step, ledger, command, before.as_ref(), record, answer)
     };
@@ -113,7 +117,6 @@ fn deleted(ledger: &Ledger, command: &Command, before: Option<&UserRecord>) -> O
     let shown = before.is_some_and(|r| r.shown.version > 0);
     Outcome {
         presence: shown.then(|| PublicPresence::never_seen(command.user.clone())),
-        deleted: before.is_some(),
         ended: before.map(|r| r.sessions.iter().map(|s| s.id.clone()).collect()).unwrap_or_default(),
         ..nothing(ledger, command)
     }
@@ -141,7 +144,7 @@ fn settle(
     }
     for row in &mut step.rows {
         if let Row::History(entry) = row
-            && step.entered == Some(entry.seq)
+            && step.entered.is_some_and(|from| from <= entry.seq)
         {
             entry.version = presence.version;
         }
@@ -151,7 +154,8 @@ fn settle(
         other => other,
     };
     let record_changed = step.record != *was || !step.rows.is_empty();
-    if record_changed {
+    // Parts of a restore alone make nobody known.
+    if before.is_some() || step.record != *was {
         *record = Some(step.record);
     }
     Outcome {
@@ -184,7 +188,7 @@ struct Step<'a, R> {
     record: UserRecord,
     rows: Vec<Row>,
     ended: Vec<SessionId>,
-    /// The sequence of the history entry that this command made.
+    /// The sequence of the first history entry that this command made.
     entered: Option<u64>,
     /// Whether a user who had a version comes back without one: it gets a new one, however little is shown.
     returns: bool,

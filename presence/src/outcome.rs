@@ -7,7 +7,7 @@ use crate::{
     ledger::Ledger,
     public::{PublicPresence, TrueStatus},
     record::{Privacy, Profile, Session, Setting},
-    restored::{RestoreMark, RestoredAs},
+    restored::{RestoreMark, Restored, RestoredAs},
 };
 use alloc::{boxed::Box, vec::Vec};
 use bincode::{Decode, Encode};
@@ -159,6 +159,13 @@ pub enum Row {
     Profile(Option<Profile>),
     /// How far a restore has come, or (with `None`) that none is under way.
     Restoring(Option<RestoreMark>),
+    /// A part of a restore, kept until the last one comes, or (with `None`) no longer.
+    Part {
+        /// Which.
+        part: u32,
+        /// What.
+        kept: Option<Box<Restored>>,
+    },
 }
 
 /// All that one command did.

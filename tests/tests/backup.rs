@@ -130,7 +130,9 @@ async fn has_expired(user: &Client, before: &[Value]) {
 /// What each writer had written before the backup began is there, and nothing is missing before the last that is.
 async fn are_there_up_to_one_moment(new: &Cluster, writers: &[Client], sure: &[usize], acknowledged: &[Vec<String>]) {
     for ((writer, sure), acknowledged) in writers.iter().zip(sure).zip(acknowledged) {
-        let history = whole_history(&new.client(1, &writer.id, "user")).await;
+        let mut history = whole_history(&new.client(1, &writer.id, "user")).await;
+        let end = history.pop().expect("an entry");
+        assert_eq!((&end["reason"], &end["status"]), (&json!("node_lost"), &json!("offline")), "its session ended");
         let texts: Vec<String> =
             history.iter().skip(1).map(|e| e["text"].as_str().unwrap_or_default().to_owned()).collect();
         assert!(history.len() >= *sure, "what was acknowledged before is in it");
@@ -301,12 +303,57 @@ async fn who_is_there_is_left_alone_unless_overwritten_and_watchers_are_told() {
     assert_eq!(read["status"]["presence"]["status"], "dnd");
     assert_eq!(read["contacts"].as_array().map(Vec::len), Some(1), "{read}");
     assert_eq!(read["blocks"][0]["user"], "carl");
-    assert_eq!(alice.history().await, history, "its history too, each entry once");
+    let mut restored = alice.history().await;
+    let own = restored.remove(0);
+    assert_eq!((&own["reason"], &own["status"]), (&json!("status_set"), &json!("dnd")), "her session goes on");
+    assert_eq!(restored, history, "its history too, each entry once");
     assert!(version > as_it_is.1, "versions rise");
     assert_eq!(bob.sees(&alice.id).await["text"], "as it was");
     let (code, printed) = at(&server, &["restore", "b", "--overwrite"]);
     assert_eq!(code, Some(0), "{printed}");
-    assert_eq!(everything(&alice).await.0, read, "overwritten twice is the same");
+    let mut again = everything(&alice).await.0;
+    again["history"][0] = read["history"][0].clone();
+    assert_eq!(again, read, "overwritten twice is the same");
+}
+
+/// Lists with which a user takes several parts.
+async fn fill_lists(user: &Client, but: &str) {
+    let add: Vec<String> = (0..999).map(|n| format!("{n:04}-{}", "x".repeat(100))).chain([but.to_owned()]).collect();
+    for list in ["contacts", "blocks"] {
+        let _ = user.post(&format!("/v1/users/me/{list}"), json!({"add": add})).await.must(200);
+    }
+}
+
+#[tokio::test]
+async fn who_is_blocked_sees_nothing_while_the_parts_of_a_user_come() {
+    let server = Server::launch().start();
+    let [alice, mallory] = server.people(["alice", "mallory"]);
+    fill_lists(&alice, &mallory.id).await;
+    alice.set_status(json!({"status": "dnd", "text": "a secret"})).await;
+    let _of_alice = alice.connect("watch=none").await;
+    let mut of_mallory = mallory.connect("session=false&watch=none").await;
+    of_mallory.watch(json!([alice.id])).await;
+    let file = back_up(&server, "b");
+    let items = fs::read(&file).expect("a file");
+    let (code, printed) = at(&server, &["restore", "b", "--overwrite"]);
+    assert_eq!(code, Some(0), "{printed}");
+    of_mallory.fence().await;
+    assert_eq!(of_mallory.version(&alice.id), 0, "blocked before and after, and in between");
+
+    // The first part alone, as of a restore that was interrupted.
+    let ends = ends(&items);
+    let part = (1..ends.len()).map(|at| &items[ends[at - 1]..ends[at]]).find(|item| item.len() > 64 * 1_024);
+    let part = part.expect("a user in parts");
+    for overwrite in [true, false] {
+        let url = format!("http://{}/v1/cluster/restore?overwrite={overwrite}", server.address);
+        let request = reqwest::Client::new().post(url).bearer_auth(server.admin().token);
+        let request = request.header("content-type", "application/octet-stream").body(part.to_vec());
+        assert_eq!(request.send().await.expect("an answer").status(), 200);
+        of_mallory.fence().await;
+        assert_eq!(of_mallory.version(&alice.id), 0);
+        assert_eq!(mallory.sees(&alice.id).await["version"], 0);
+        assert_eq!(all(&alice, "/v1/users/me/blocks", "blocks").await.len(), 1_000, "nothing was touched yet");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
 };
 use rollcall_presence::{
     Command, Entry, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, RULES_VERSION, Refusal,
-    Relations, RestoreMark, Row, UnixMs, UserId, UserRecord, apply,
+    Relations, RestoreMark, Restored, Row, UnixMs, UserId, UserRecord, apply,
 };
 use std::{cell::RefCell, io, sync::Arc};
 
@@ -43,38 +43,36 @@ struct Lists<'a> {
     failure: RefCell<Option<ReadError>>,
 }
 
+impl Lists<'_> {
+    /// What was read; nothing, if that failed.
+    fn unless_failed<T: Default>(&self, read: Result<T, ReadError>) -> T {
+        read.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            T::default()
+        })
+    }
+}
+
 impl Relations for Lists<'_> {
     fn added_at(&self, list: ListKind, other: &UserId) -> Option<UnixMs> {
-        let found = self.state.rows.get(&key::listed(self.user, list, other));
-        found.unwrap_or_else(|error| {
-            self.failure.borrow_mut().get_or_insert(error);
-            None
-        })
+        self.unless_failed(self.state.rows.get(&key::listed(self.user, list, other)))
     }
 
     fn history_at(&self, seq: u64) -> Option<UnixMs> {
         let found = self.state.rows.get::<HistoryEntry>(&key::history(self.user, seq));
-        found
-            .unwrap_or_else(|error| {
-                self.failure.borrow_mut().get_or_insert(error);
-                None
-            })
-            .map(|entry| entry.at)
+        self.unless_failed(found).map(|entry| entry.at)
     }
 
     fn listed(&self, list: ListKind) -> Vec<UserId> {
-        listed(self.state, self.user, list).unwrap_or_else(|error| {
-            self.failure.borrow_mut().get_or_insert(error);
-            Vec::new()
-        })
+        self.unless_failed(listed(self.state, self.user, list))
     }
 
     fn restoring(&self) -> Option<RestoreMark> {
-        let found = self.state.rows.get(&key::cell(self.user, Cell::Restoring));
-        found.unwrap_or_else(|error| {
-            self.failure.borrow_mut().get_or_insert(error);
-            None
-        })
+        self.unless_failed(self.state.rows.get(&key::cell(self.user, Cell::Restoring)))
+    }
+
+    fn part(&self, part: u32) -> Option<Restored> {
+        self.unless_failed(self.state.rows.get_long(&key::part(self.user, part)))
     }
 }
 
@@ -135,6 +133,7 @@ fn store_row(state: &mut State, user: &UserId, row: &Row) -> Result<(), ReadErro
         }
         Row::Restoring(Some(mark)) => state.rows.set(&key::cell(user, Cell::Restoring), mark),
         Row::Restoring(None) => state.rows.remove(&key::cell(user, Cell::Restoring)),
+        Row::Part { part, kept } => state.rows.set_long(&key::part(user, *part), kept.as_deref()),
         Row::Profile(profile) => state.rows.set_long(&key::cell(user, Cell::Profile), profile.as_ref()),
     }
 }

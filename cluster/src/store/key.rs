@@ -112,6 +112,8 @@ pub(crate) enum Cell {
     Keys = 6,
     /// How far a restore has come.
     Restoring = 7,
+    /// A part of a restore.
+    Part = 8,
 }
 
 /// The placement, in the state of the placement group.
@@ -171,6 +173,14 @@ pub(crate) fn list_rows(user: &UserId, list: ListKind) -> Vec<u8> {
             ListKind::Blocks => Cell::Block,
         },
     )
+}
+
+/// A part of a restore of `user`, whose pieces follow.
+#[must_use]
+pub(crate) fn part(user: &UserId, part: u32) -> Vec<u8> {
+    let mut key = cell(user, Cell::Part);
+    key.extend_from_slice(&part.to_be_bytes());
+    key
 }
 
 /// The row of a history entry of `user`.

@@ -43,7 +43,7 @@ impl<R: Relations> Step<'_, R> {
         let first = first.max(self.record.history_first);
         self.keep_from(self.first_kept(first, seq, HISTORY_DROP_WITH_ENTRY));
         // `settle` fills the version in, once it is known whether the presence changed.
-        self.entered = Some(seq);
+        self.entered.get_or_insert(seq);
         self.rows.push(Row::History(HistoryEntry { seq, version: 0, at: self.now, status, text, reason }));
     }
 

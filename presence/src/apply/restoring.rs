@@ -1,7 +1,7 @@
 //! A user put back from a backup, part by part.
 //!
-//! Promises that whoever is there already stays as it is unless it is to be replaced, that a part taken twice counts once, that
-//! nothing is shown before the last part, and that times and versions go on above the restored ones.
+//! Promises that whoever is there already stays as it is unless it is to be replaced, that a part taken twice counts once, that all of
+//! a user takes effect at once, with the last part, and that times and versions go on above the restored ones.
 
 use super::{Relations, Step};
 use crate::{
@@ -10,61 +10,70 @@ use crate::{
     id::UserId,
     outcome::{Answer, HistoryEntry, Reason, Refusal, Row},
     public::Status,
-    record::{Privacy, Setting},
+    record::Setting,
     restored::{Kept, RestoreMark, Restored, RestoredAs},
 };
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 impl<R: Relations> Step<'_, R> {
-    /// Takes a part in its turn.
+    /// Takes a part in its turn: the last one takes effect with all before it, which are only kept until then.
     pub(super) fn restore(&mut self, part: &Restored) -> Result<Answer, Refusal> {
-        let mark = self.relations.restoring().filter(|mark| mark.backup == part.backup);
-        let begins = match mark {
-            Some(mark) if part.part < mark.next => return Ok(Answer::Restored(RestoredAs::Taken)),
-            Some(mark) if part.part == mark.next => false,
-            None if part.part == 0 && (!self.is_known || part.overwrite) => true,
-            _ => return Ok(Answer::Restored(RestoredAs::LeftAlone)),
+        let begun = self.relations.restoring();
+        let mark = begun.filter(|mark| mark.backup == part.backup);
+        if mark.is_some_and(|mark| part.part < mark.next) {
+            return Ok(Answer::Restored(RestoredAs::Taken));
+        }
+        if part.part != mark.map_or(0, |mark| mark.next) {
+            return Ok(Answer::Restored(RestoredAs::LeftAlone));
+        }
+        if self.is_known && !part.overwrite {
+            // Whoever came while the parts did is there too.
+            self.forget_parts(begun);
+            return Ok(Answer::Restored(RestoredAs::LeftAlone));
+        }
+        let Some(kept) = &part.last else {
+            self.forget_parts(begun.filter(|_| mark.is_none()));
+            let next = RestoreMark { backup: part.backup, next: part.part.saturating_add(1) };
+            self.rows.push(Row::Part { part: part.part, kept: Some(Box::new(part.clone())) });
+            self.rows.push(Row::Restoring(Some(next)));
+            return Ok(Answer::Restored(RestoredAs::Taken));
         };
-        self.lift = Some((part.version(), part.latest()));
-        self.now = self.now.max(part.latest());
-        let replaces = begins && self.is_known;
-        if begins {
-            self.keep_from(self.record.history_next);
-            (self.record.history_first, self.record.history_next) = (part.history_first, part.history_next);
-        }
-        self.restore_list(ListKind::Contacts, &part.contacts, replaces);
-        self.restore_list(ListKind::Blocks, &part.blocks, replaces);
-        self.restore_history(&part.history, replaces);
-        if let Some(kept) = &part.last {
-            self.restore_kept(kept, part.overwrite);
-        }
-        let next = part.last.is_none().then(|| RestoreMark { backup: part.backup, next: part.part.saturating_add(1) });
-        if next.is_some() || self.relations.restoring().is_some() {
-            self.rows.push(Row::Restoring(next));
-        }
+        let before: Vec<Restored> = (0..part.part).filter_map(|part| self.relations.part(part)).collect();
+        let parts: Vec<&Restored> = before.iter().chain([part]).collect();
+        self.forget_parts(begun);
+        let latest = parts.iter().map(|part| part.latest()).max().unwrap_or_default();
+        self.lift = Some((parts.iter().map(|part| part.version()).max().unwrap_or_default(), latest));
+        self.now = self.now.max(latest);
+        self.keep_from(self.record.history_next);
+        (self.record.history_first, self.record.history_next) = (part.history_first, part.history_next);
+        self.restore_list(ListKind::Contacts, parts.iter().flat_map(|part| &part.contacts));
+        self.restore_list(ListKind::Blocks, parts.iter().flat_map(|part| &part.blocks));
+        self.restore_history(parts.iter().flat_map(|part| &part.history));
+        self.restore_kept(kept);
         Ok(Answer::Restored(RestoredAs::Taken))
     }
 
-    /// Adds to a list; one that is replaced loses whom the part does not name.
-    fn restore_list(&mut self, list: ListKind, given: &[(UserId, UnixMs)], replaces: bool) {
-        let given = given.iter().filter(|(other, _)| other != self.user);
-        let given: BTreeMap<&UserId, UnixMs> = given.map(|(other, added)| (other, *added)).collect();
-        let mut count = match list {
-            ListKind::Contacts => self.record.contacts,
-            ListKind::Blocks => self.record.blocks,
-        };
-        if replaces {
-            count = 0;
-            let gone = self.relations.listed(list).into_iter().filter(|other| !given.contains_key(other));
-            self.rows.extend(gone.map(|other| Row::Listed { list, other, added: None }));
+    /// Drops the parts that were kept.
+    fn forget_parts(&mut self, mark: Option<RestoreMark>) {
+        if let Some(mark) = mark {
+            self.rows.extend((0..mark.next).map(|part| Row::Part { part, kept: None }));
+            self.rows.push(Row::Restoring(None));
         }
+    }
+
+    /// Makes a list what is given.
+    fn restore_list<'a>(&mut self, list: ListKind, given: impl Iterator<Item = &'a (UserId, UnixMs)>) {
+        let given = given.filter(|(other, _)| other != self.user);
+        let given: BTreeMap<&UserId, UnixMs> = given.map(|(other, added)| (other, *added)).collect();
+        let gone = self.relations.listed(list).into_iter().filter(|other| !given.contains_key(other));
+        self.rows.extend(gone.map(|other| Row::Listed { list, other, added: None }));
+        let count = u32::try_from(given.len()).unwrap_or(u32::MAX);
         for (other, added) in given {
-            let there = self.relations.added_at(list, other);
-            if there.is_some() && !replaces {
-                continue; // added since the restore began
-            }
-            count = count.saturating_add(1);
-            if there != Some(added) {
+            if self.relations.added_at(list, other) != Some(added) {
                 self.rows.push(Row::Listed { list, other: other.clone(), added: Some(added) });
             }
         }
@@ -74,20 +83,19 @@ impl<R: Relations> Step<'_, R> {
         }
     }
 
-    /// Adds entries at the sequences that the first part has set aside for them, each once.
-    fn restore_history(&mut self, entries: &[HistoryEntry], replaces: bool) {
+    /// Adds entries at the sequences that are set aside for them, each once.
+    fn restore_history<'a>(&mut self, entries: impl Iterator<Item = &'a HistoryEntry>) {
         let room = self.record.history_first..self.record.history_next;
         let mut taken = BTreeSet::new();
-        for entry in entries.iter().filter(|entry| room.contains(&entry.seq)) {
-            let is_there = !replaces && self.relations.history_at(entry.seq).is_some();
-            if !is_there && taken.insert(entry.seq) {
+        for entry in entries.filter(|entry| room.contains(&entry.seq)) {
+            if taken.insert(entry.seq) {
                 self.rows.push(Row::History(entry.clone()));
             }
         }
     }
 
-    /// Sets what is small, and lets it be seen. What the user has set since the restore began stays, unless it is replaced.
-    fn restore_kept(&mut self, kept: &Kept, overwrite: bool) {
+    /// Sets what is small, and notes what the restore itself changes.
+    fn restore_kept(&mut self, kept: &Kept) {
         let shown = &mut self.record.shown;
         let seen = kept.last_seen();
         self.returns = kept.shown.version > 0 && shown.version == 0;
@@ -96,20 +104,23 @@ impl<R: Relations> Step<'_, R> {
             shown.since = if kept.shown.status == Status::Offline { kept.shown.since } else { seen };
         }
         shown.last_seen = shown.last_seen.max(seen);
-        if overwrite || self.record.privacy == Privacy::default() {
-            self.record.privacy = kept.privacy;
-        }
-        if (overwrite || !self.record.has_profile) && (self.record.has_profile || kept.profile.is_some()) {
+        self.record.privacy = kept.privacy;
+        if self.record.has_profile || kept.profile.is_some() {
             self.record.has_profile = kept.profile.is_some();
             self.rows.push(Row::Profile(kept.profile.clone()));
         }
-        if overwrite || self.record.setting == Setting::automatic() {
-            if kept.setting.expires_at.is_some_and(|at| at <= self.now) {
-                self.record.setting = Setting::automatic();
-                self.enter(Reason::StatusExpired);
-            } else {
-                self.record.setting = kept.setting.clone();
-            }
+        let is_over = kept.setting.expires_at.is_some_and(|at| at <= self.now);
+        self.record.setting = if is_over { Setting::automatic() } else { kept.setting.clone() };
+        if !self.record.sessions.is_empty() {
+            // What sessions there are go on under the restored setting.
+            self.enter(Reason::StatusSet);
+            return;
+        }
+        if kept.heard_at.is_some() {
+            self.enter(Reason::NodeLost);
+        }
+        if is_over {
+            self.enter(Reason::StatusExpired);
         }
     }
 }

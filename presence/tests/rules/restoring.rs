@@ -6,9 +6,10 @@ use crate::{
 };
 use proptest::prelude::*;
 use rollcall_presence::{
-    Answer, Command, HistoryEntry, Intent, Kept, ListKind, ManualStatus, PublicPresence, Reason, Restored, RestoredAs,
-    Setting, Status, UnixMs, UserId, UserRecord,
+    Answer, Command, HistoryEntry, Intent, Kept, ListChanges, ListKind, ManualStatus, Meta, Profile, PublicPresence,
+    Reason, Restored, RestoredAs, Setting, Status, TrueStatus, UnixMs, UserId, UserRecord,
 };
+use std::collections::BTreeMap;
 
 const BACKUP: u64 = 9;
 
@@ -105,10 +106,10 @@ proptest! {
         let all = parts(&backed_up, per_part, false);
         for part in &all {
             prop_assert!(taken(&take(&mut new, who, part)));
-            // Nothing may be seen of a user of whom not all is there.
+            // Nothing is there of a user of whom not all has come.
             if part.last.is_none() {
-                let shown = PublicPresence::of(&user(who), &new.users[who].known());
-                prop_assert_eq!(shown, PublicPresence::never_seen(user(who)));
+                let half = &new.users[who];
+                prop_assert!(half.record.is_none() && half.lists.is_empty() && half.history.is_empty(), "{:?}", half);
                 // The same once more changes nothing.
                 let before = new.clone();
                 prop_assert!(taken(&take(&mut new, who, part)));
@@ -128,13 +129,17 @@ proptest! {
         prop_assert_eq!(&restored.profile, &backed_up.profile);
         prop_assert_eq!(record.has_profile, restored.profile.is_some());
         prop_assert_eq!(restored.restoring, None);
-        // The history is the same, each entry once; only an expiry that came due meanwhile is added.
+        prop_assert!(restored.parts.is_empty());
+        // The history is the same, each entry once; only the end of the sessions and an expiry that came due are added.
         let mut kept = restored.history.clone();
-        if setting != backed_up.known().setting {
-            let (seq, added) = kept.pop_last().unwrap();
-            prop_assert_eq!((seq, added.reason), (backed_up.known().history_next, Reason::StatusExpired));
-        }
-        let most = POLICY.history_max as usize - usize::from(kept.len() < restored.history.len());
+        let was = backed_up.known();
+        let ended = (!was.sessions.is_empty()).then_some(Reason::NodeLost);
+        let expired = (setting != was.setting).then_some(Reason::StatusExpired);
+        let added: Vec<Reason> = ended.into_iter().chain(expired).collect();
+        let own = kept.split_off(&was.history_next);
+        prop_assert_eq!(own.values().map(|entry| entry.reason).collect::<Vec<_>>(), added.clone());
+        prop_assert!(own.values().all(|entry| entry.version == record.shown.version), "{:?}", own);
+        let most = POLICY.history_max as usize - added.len();
         let newest = backed_up.history.iter().rev().take(most).map(|(seq, entry)| (*seq, entry.clone()));
         prop_assert_eq!(kept, newest.collect());
     }
@@ -186,6 +191,11 @@ proptest! {
         prop_assert_eq!(new.ledger.revision, before.ledger.revision);
         for part in parts(&old.users[who], per_part, true) {
             prop_assert!(taken(&take(&mut new, who, &part)));
+            // Until the last one everything is as it was: also the blocks.
+            if part.last.is_none() {
+                let kept = Stored { restoring: None, parts: BTreeMap::default(), ..new.users[who].clone() };
+                prop_assert_eq!(&kept, &before.users[who]);
+            }
         }
         let (was, is) = (&old.users[who], &new.users[who]);
         prop_assert_eq!(&is.lists, &was.lists);
@@ -194,10 +204,53 @@ proptest! {
         prop_assert_eq!(is.known().contacts as usize, is.count(ListKind::Contacts));
         // Who is alive stays so; the presence is that of the restored setting.
         prop_assert_eq!(is.known().sessions, before.users[who].known().sessions);
-        let again = new.clone();
-        for part in parts(&old.users[who], per_part, true) {
-            take(&mut new, who, &part);
+        let newest = is.history.values().next_back();
+        if is.known().sessions.is_empty() && was.known().sessions.is_empty() {
+            prop_assert!(newest.is_none_or(|entry| entry.status == TrueStatus::Offline));
+        } else {
+            let ended = if is.known().sessions.is_empty() { Reason::NodeLost } else { Reason::StatusSet };
+            prop_assert!(newest.is_some_and(|entry| [ended, Reason::StatusExpired].contains(&entry.reason)));
         }
-        prop_assert_eq!(&new.users, &again.users);
     }
+}
+
+/// A user with two contacts and two blocks, in parts of one row.
+fn in_parts() -> Vec<Restored> {
+    let mut old = World::new();
+    for (list, others) in [(ListKind::Contacts, [1, 2]), (ListKind::Blocks, [2, 1])] {
+        for other in others {
+            let add = vec![user(other)];
+            old.put(0, Intent::ChangeList(ListChanges { list, add, remove: Vec::new() }));
+        }
+    }
+    parts(&old.users[0], 1, false)
+}
+
+#[test]
+fn whoever_comes_while_the_parts_do_is_left_alone_and_nothing_stays_of_the_parts() {
+    let (mut new, all) = (World::new(), in_parts());
+    assert!(all.len() > 2);
+    all[..2].iter().for_each(|part| assert!(taken(&take(&mut new, 0, part))));
+    new.put(0, Intent::PutProfile(Profile { name: Some("new".into()), meta: Meta::empty() }));
+    let came = Stored { restoring: None, parts: BTreeMap::default(), ..new.users[0].clone() };
+    all[2..].iter().for_each(|part| assert!(!taken(&take(&mut new, 0, part))));
+    assert_eq!(new.users[0], came);
+}
+
+#[test]
+fn a_deletion_takes_the_parts_of_a_user_who_is_not_known_yet() {
+    let (mut new, all) = (World::new(), in_parts());
+    assert!(taken(&take(&mut new, 0, &all[0])));
+    assert!(new.put(0, Intent::DeleteUser).outcome.deleted);
+    assert_eq!(new.users[0], Stored::default());
+    assert!(!taken(&take(&mut new, 0, &all[1])), "what was deleted does not go on");
+}
+
+#[test]
+fn another_backup_begins_anew_where_one_was_interrupted() {
+    let (mut new, all) = (World::new(), in_parts());
+    assert!(taken(&take(&mut new, 0, &all[0])) && taken(&take(&mut new, 0, &all[1])));
+    let other: Vec<Restored> = all.iter().map(|part| Restored { backup: BACKUP + 1, ..part.clone() }).collect();
+    other.iter().for_each(|part| assert!(taken(&take(&mut new, 0, part))));
+    assert_eq!((new.users[0].count(ListKind::Contacts), new.users[0].parts.len()), (2, 0));
 }

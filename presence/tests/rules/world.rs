@@ -3,7 +3,7 @@
 use crate::deed::{Attachment, Deed, USERS, Wish, key, user};
 use rollcall_presence::{
     Command, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Outcome, Policy, Profile, PublicPresence, Relations,
-    RestoreMark, Row, UnixMs, UserId, UserRecord, apply, command::HISTORY_AGE_NEVER,
+    RestoreMark, Restored, Row, UnixMs, UserId, UserRecord, apply, command::HISTORY_AGE_NEVER,
 };
 use std::collections::BTreeMap;
 
@@ -23,6 +23,7 @@ pub(crate) struct Stored {
     pub(crate) history: BTreeMap<u64, HistoryEntry>,
     pub(crate) profile: Option<Profile>,
     pub(crate) restoring: Option<RestoreMark>,
+    pub(crate) parts: BTreeMap<u32, Restored>,
 }
 
 impl Stored {
@@ -54,6 +55,10 @@ impl Relations for Lists<'_> {
 
     fn restoring(&self) -> Option<RestoreMark> {
         self.0.restoring
+    }
+
+    fn part(&self, part: u32) -> Option<Restored> {
+        self.0.parts.get(&part).cloned()
     }
 }
 
@@ -132,6 +137,12 @@ impl World {
         self.take(deed.user, command)
     }
 
+    /// Has user `who` ask for `intent`, now.
+    pub(crate) fn put(&mut self, who: usize, intent: Intent) -> Done {
+        let at = self.clock;
+        self.take(who, Command { user: user(who), term: TERM, at, key: None, intent })
+    }
+
     /// Applies `command` in its own term and stores what the outcome says.
     pub(crate) fn take(&mut self, user: usize, command: Command) -> Done {
         self.take_in_term(TERM, user, command)
@@ -184,5 +195,11 @@ fn store(stored: &mut Stored, row: &Row) {
         }
         Row::Profile(profile) => stored.profile.clone_from(profile),
         Row::Restoring(mark) => stored.restoring = *mark,
+        Row::Part { part, kept: Some(kept) } => {
+            assert_eq!(stored.parts.insert(*part, (**kept).clone()), None, "a part came twice");
+        }
+        Row::Part { part, kept: None } => {
+            assert!(stored.parts.remove(part).is_some(), "removed what was not there");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use rollcall_api::service::ServiceError;
 use rollcall_presence::{
     Answer, Command, HistoryEntry, Intent, KeyTable, Ledger, ListKind, Policy, Profile, PublicPresence, Refusal,
-    Relations, RequestKey, RestoreMark, Row, SessionId, UnixMs, UserId, UserRecord, Viewer, Visibility, apply,
+    Relations, RequestKey, RestoreMark, Restored, Row, SessionId, UnixMs, UserId, UserRecord, Viewer, Visibility,
+    apply,
     visibility::{subject_allows, viewer_allows},
 };
 use std::collections::BTreeMap;
@@ -35,6 +36,10 @@ impl Relations for Lists {
 
     fn restoring(&self) -> Option<RestoreMark> {
         None // users are restored whole here
+    }
+
+    fn part(&self, _: u32) -> Option<Restored> {
+        None
     }
 }
 
@@ -109,7 +114,7 @@ impl Users {
                 Row::History(entry) => stored.history.push(entry),
                 Row::HistoryDropped { first, .. } => stored.history.retain(|e| e.seq >= first),
                 Row::Profile(profile) => stored.profile = profile,
-                Row::Restoring(_) => {}
+                Row::Restoring(_) | Row::Part { .. } => {}
             }
         }
         match outcome.answer {
