@@ -186,9 +186,12 @@ impl Outbox {
             held.put(LIVE, true);
             let Some(presence) = held.visible() else { continue };
             held.sent(&presence);
-            let wanted = known
-                .is_none_or(|known| presence.version > known || (presence.version == 0 && known > 0) || presence.stale);
-            if wanted {
+            if let Some(known) = known.filter(|known| presence.stale && (1..*known).contains(&presence.version)) {
+                // What this node cannot confirm is no news to who knows more, and will not be until it has caught up.
+                held.sent_version = known;
+            }
+            let is_news = |known| presence.version > known || (presence.version == 0 && known > 0);
+            if known.is_none_or(|known| is_news(known) || (presence.stale && presence.version == known)) {
                 snapshot.push(presence);
             }
         }
@@ -352,6 +355,9 @@ impl Inner {
             }
             held.put(DIRTY, false);
             let Some(presence) = held.visible() else { continue };
+            if presence.stale && held.was_sent_more_than(&presence) {
+                continue;
+            }
             if presence.version != held.sent_version || presence.stale != held.is(SENT_STALE) {
                 held.sent(&presence);
                 presences.push(presence);

@@ -221,3 +221,20 @@ fn a_goodbye_comes_before_everything_else_and_stays() {
         assert!(matches!(goodbye, Some(Delivery::Goodbye { reason: GoodbyeReason::Replaced, .. })), "{goodbye:?}");
     }
 }
+
+#[test]
+fn who_knows_more_is_not_sent_an_older_state_that_cannot_be_confirmed() {
+    let watch = Watch::of(&["alice"]);
+    let alice = watch.subjects.get(&user("alice")).unwrap();
+    alice.restale(true);
+    let snapshot = |known| watch.outbox.snapshot(&[(user("alice"), known)]);
+    assert_eq!(snapshot(None).len(), 1);
+    assert_eq!(snapshot(Some(1)).len(), 1, "that it is stale is told of the version that is held");
+    assert!(snapshot(Some(5)).is_empty());
+    // A replica that catches up brings versions that the client has had.
+    alice.publish(&presence("alice", 3), 3, true);
+    assert!(watch.versions().is_empty());
+    alice.publish(&presence("alice", 5), 5, false);
+    alice.publish(&presence("alice", 6), 6, false);
+    assert_eq!(watch.versions(), [("alice".to_owned(), 6)]);
+}

@@ -88,6 +88,11 @@ impl Slot {
         newer
     }
 
+    /// Whether the client was told, or has told, of a version above this one.
+    pub(super) fn was_sent_more_than(&self, presence: &EncodedPresence) -> bool {
+        self.sent_version != NOTHING_SENT && presence.version > 0 && presence.version < self.sent_version
+    }
+
     pub(super) fn sent(&mut self, presence: &EncodedPresence) {
         self.sent_version = presence.version;
         self.put(SENT_STALE, presence.stale);
