@@ -1,6 +1,7 @@
 //! The way to every user's home: served here when this node leads the partition, asked of its leader otherwise, in one hop.
 //!
-//! A node that is not the home says so and who may be: one more hop, and the hint is kept. Promises that a write that may have
+//! A node that is not the home says so and who may be: one more hop, and the hint is kept; where nothing is known, the nodes that run
+//! replicas are asked in turn. Promises that a write that may have
 //! been carried out is never sent twice, and that what a replica answers in a home's place says that it is stale.
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         PeerError, Peers,
         message::{Message, Question, Reply},
     },
+    seeking::Seeking,
 };
 use rollcall_cluster::Role;
 use rollcall_presence::{NodeName, PartitionId, UserId, partition_of};
@@ -29,6 +31,7 @@ pub struct Homes {
     partitions: Vec<Arc<HomePartition>>,
     peers: Arc<Peers>,
     readers: Readers,
+    seeking: Seeking,
 }
 
 /// What became of one try.
@@ -68,7 +71,8 @@ impl Homes {
     /// The partitions of a cluster in order, and the other nodes.
     #[must_use]
     pub fn new(partitions: Vec<Arc<HomePartition>>, peers: Arc<Peers>) -> Arc<Self> {
-        Arc::new(Self { partitions, peers, readers: Readers::default() })
+        let seeking = Seeking::new(partitions.len());
+        Arc::new(Self { partitions, peers, readers: Readers::default(), seeking })
     }
 
     /// The partition of a user.
@@ -98,6 +102,16 @@ impl Homes {
     #[must_use]
     pub fn partition(&self, id: PartitionId) -> Option<&Arc<HomePartition>> {
         self.partitions.get(usize::from(id.0))
+    }
+
+    /// Whom to ask for the home: `leader`, or who else may know, if nothing is known here.
+    fn asked_first(&self, partition: PartitionId, leader: Option<NodeName>) -> Option<NodeName> {
+        leader.or_else(|| self.seeking.next(partition, &self.peers.placement(), &self.peers.this().node))
+    }
+
+    /// The leader that `node`, which is none, names: of use only if it is neither that node nor this one, which is none either.
+    fn other_than(&self, node: &NodeName, leader: Option<NodeName>) -> Option<NodeName> {
+        leader.filter(|leader| leader != node && *leader != self.peers.this().node)
     }
 
     fn of(&self, user: &UserId) -> &Arc<HomePartition> {
@@ -140,7 +154,7 @@ impl Homes {
     async fn try_home(&self, partition: &Arc<HomePartition>, request: &HomeRequest, tries: &mut Tries) -> Tried {
         let mut at = match partition.role() {
             Role::Home { .. } => return tried(partition.serve(request.clone()).await),
-            Role::Follower { leader } => leader,
+            Role::Follower { leader } => self.asked_first(partition.id(), leader),
         };
         let question = Question::Home { partition: partition.id(), request: request.clone() };
         for _ in 0..HOPS_MAX {
@@ -148,36 +162,43 @@ impl Homes {
                 return Tried::NowhereYet;
             };
             match self.peers.ask(&node, &question, tries.left(request)).await {
-                Ok(Reply::Home(answer)) => return tried(answer),
+                Ok(Reply::Home(answer)) => {
+                    found(partition, node);
+                    return tried(answer);
+                }
                 Ok(Reply::NotHome { leader }) => {
-                    let hint = leader.filter(|leader| *leader != node);
+                    let hint = self.other_than(&node, leader);
                     partition.group().heard_hint(hint.clone());
                     at = hint;
                 }
                 Ok(_) | Err(PeerError::Unanswered) => return Tried::Unanswered,
                 Err(PeerError::Busy) => return Tried::Answered(Err(HomeError::Busy)),
                 Err(PeerError::Unreachable) if std::mem::replace(&mut tries.passed, true) => return Tried::NowhereYet,
-                Err(PeerError::Unreachable) => return self.pass(&node, partition.id(), request, tries).await,
+                Err(PeerError::Unreachable) => return self.pass(&node, partition, request, tries).await,
             }
         }
         Tried::NowhereYet
     }
 
     /// Has another node ask `home`, which this one does not reach: a link of two may be lost while both live.
-    async fn pass(&self, home: &NodeName, partition: PartitionId, request: &HomeRequest, tries: &Tries) -> Tried {
+    async fn pass(&self, home: &NodeName, partition: &HomePartition, request: &HomeRequest, tries: &Tries) -> Tried {
         let others = self.peers.live().into_iter().skip(1).filter(|other| other.node != *home);
+        let mut hint = None;
         for other in others {
-            let passed = Question::Passed { to: home.clone(), partition, request: request.clone() };
+            let passed = Question::Passed { to: home.clone(), partition: partition.id(), request: request.clone() };
             match self.peers.ask(&other.node, &passed, tries.left(request)).await {
                 // What changes at that home does not come here: it is fresh now, and stale from now on.
                 Ok(Reply::Home(Ok(HomeReply::Subscribed { grants, revision, .. }))) => {
                     return Tried::Answered(Ok(HomeReply::Subscribed { grants, revision, stale: true }));
                 }
                 Ok(Reply::Home(answer)) => return tried(answer),
-                Ok(Reply::NotHome { .. }) | Err(PeerError::Unreachable | PeerError::Busy) => {}
+                Ok(Reply::NotHome { leader }) => hint = hint.or(self.other_than(home, leader)),
+                Err(PeerError::Unreachable | PeerError::Busy) => {}
                 Ok(_) | Err(PeerError::Unanswered) => return Tried::Unanswered,
             }
         }
+        // Nobody reaches it, or it is none: another may be by now.
+        partition.group().heard_hint(hint);
         Tried::NowhereYet
     }
 
@@ -206,17 +227,18 @@ impl Homes {
         let home = self.partition(partition)?;
         let mut at = match home.role() {
             Role::Home { .. } => return answered_by_home(self.answer(question.clone()).await).ok(),
-            Role::Follower { leader } => leader?,
+            Role::Follower { leader } => self.asked_first(partition, leader)?,
         };
         for _ in 0..HOPS_MAX {
-            if at == self.peers.this().node {
-                return None;
-            }
             match answered_by_home(self.peers.ask(&at, question, deadline).await.ok()?) {
-                Ok(reply) => return Some(reply),
+                Ok(reply) => {
+                    found(home, at);
+                    return Some(reply);
+                }
                 Err(leader) => {
-                    home.group().heard_hint(leader.clone());
-                    at = leader?;
+                    let hint = self.other_than(&at, leader);
+                    home.group().heard_hint(hint.clone());
+                    at = hint?;
                 }
             }
         }
@@ -307,6 +329,13 @@ impl Homes {
         {
             home.take(request);
         }
+    }
+}
+
+/// `node` answered as the home of `partition`.
+fn found(partition: &HomePartition, node: NodeName) {
+    if matches!(partition.role(), Role::Follower { leader: None }) {
+        partition.group().heard_hint(Some(node));
     }
 }
 

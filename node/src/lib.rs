@@ -17,6 +17,7 @@ pub mod peers;
 pub mod program;
 pub mod reloading;
 pub mod report;
+mod seeking;
 pub mod serve;
 pub mod service;
 mod signals;

@@ -180,7 +180,11 @@ impl Tie {
         }
         match &leader {
             Some(_) => self.wants_at = Some(now),
-            None => self.lose(now),
+            None => {
+                self.lose(now);
+                // Whoever is to be found.
+                self.wants_at = self.wants_at.or(Some(now + TIE_RETRY_MS));
+            }
         }
         self.leader = leader;
     }
@@ -257,7 +261,7 @@ impl Tie {
 
     fn tick(&mut self, tied: bool, now: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if !self.busy && self.leader.is_some() && self.wants_at.is_some_and(|at| at <= now) {
+        if !self.busy && self.wants_at.is_some_and(|at| at <= now) {
             self.wants_at = None;
             self.busy = true;
             self.parcels = None;

@@ -154,3 +154,17 @@ fn a_node_that_is_linked_again_may_be_the_home_by_now() {
     tie.on(Event::Linked(node("n2")), 10);
     assert_eq!(tie.on(TICK, 10), [Effect::Compare]);
 }
+
+#[test]
+fn a_home_of_which_nobody_told_is_looked_for_at_a_pace() {
+    let mut tie = settled();
+    tie.on(Event::Leader(None), 10);
+    assert!(tie.on(TICK, 9 + TIE_RETRY_MS).is_empty());
+    assert_eq!(tie.on(TICK, 10 + TIE_RETRY_MS), [Effect::Announce]);
+    tie.on(Event::NotAnnounced, 1_000);
+    assert!(tie.on(TICK, 999 + TIE_RETRY_MS).is_empty());
+    assert_eq!(tie.on(TICK, 1_000 + TIE_RETRY_MS), [Effect::Announce]);
+    let announced = Event::Announced { tenure: tenure("n2", 2), number: 0, stale: false };
+    assert_eq!(tie.on(announced, 1_400), [Effect::Stale(false)]);
+    assert!(tie.is_settled());
+}

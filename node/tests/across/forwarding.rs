@@ -5,6 +5,8 @@ use crate::{
     stage::{PARTITIONS, Stage},
 };
 use rollcall_api::service::{PresenceService, ServiceError};
+use rollcall_cluster::Role;
+use rollcall_node::home::group::Group;
 use rollcall_presence::{Activity, Device, Intent, SessionId, SessionKind, Viewer, partition_of};
 use std::sync::atomic::Ordering;
 
@@ -34,6 +36,34 @@ async fn a_stale_hint_costs_a_hop_and_never_a_wrong_answer() {
     stage.put(2, &user, "found").await;
     let (setting, seen) = stage.nodes[2].service.status(&user).await.unwrap();
     assert_eq!((setting.text.as_deref(), seen.stale), (Some("found"), false));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_finds_a_home_that_whom_it_asked_did_not_know() {
+    let stage = Stage::new().await;
+    let user = Stage::user_at(1, 0);
+    let partition = partition_of(&user, PARTITIONS);
+    stage.group(2, &user).held.store(false, Ordering::Relaxed);
+    stage.believe(partition, 0, None);
+    stage.believe(partition, 2, Some(0));
+    stage.put(2, &user, "found").await;
+    let (setting, seen) = stage.nodes[2].service.status(&user).await.unwrap();
+    assert_eq!((setting.text.as_deref(), seen.stale), (Some("found"), false));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_asked_nothing_finds_a_home_for_its_watchers() {
+    let stage = Stage::new().await;
+    let user = Stage::user_at(1, 0);
+    let partition = partition_of(&user, PARTITIONS);
+    let group = stage.group(2, &user);
+    group.held.store(false, Ordering::Relaxed);
+    stage.believe(partition, 2, None);
+    let home = Role::Follower { leader: Some(stage.nodes[1].holder.node.clone()) };
+    stage.until("the home is found", || *group.role().borrow() == home).await;
+    stage.until("it has heard everything", || stage.nodes[2].assembled.ties.are_settled()).await;
     stage.end().await;
 }
 

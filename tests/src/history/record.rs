@@ -291,6 +291,9 @@ pub struct Role {
     pub term: u64,
     /// The leader.
     pub leader: String,
+    /// The nodes that run replicas; none where the run did not write them down.
+    #[serde(default)]
+    pub replicas: Vec<String>,
 }
 
 /// What a node says of a user, once all was quiet.

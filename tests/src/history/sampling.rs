@@ -12,7 +12,9 @@ pub fn sample_roles(recorder: &Recorder, node: &str, status: &ClusterStatus) {
             (row["id"].as_u64(), row["term"].as_u64(), row["leader"].as_str())
         {
             let (node, leader) = (node.to_owned(), leader.to_owned());
-            recorder.push(Record::Role(Role { at, node, partition, term, leader }));
+            let replicas = row["replicas"].as_array().into_iter().flatten();
+            let replicas = replicas.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+            recorder.push(Record::Role(Role { at, node, partition, term, leader, replicas }));
         }
     }
 }

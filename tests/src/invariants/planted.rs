@@ -150,7 +150,14 @@ fn ends() -> Vec<Record> {
         }
         for (term, leader, at_ms) in [(1, "n3", 2_000), (2, "n1", 6_000)] {
             let leader = leader.into();
-            records.push(Record::Role(Role { at: at_ms * MS, node: node.into(), partition: 0, term, leader }));
+            records.push(Record::Role(Role {
+                at: at_ms * MS,
+                node: node.into(),
+                partition: 0,
+                term,
+                leader,
+                replicas: Vec::new(),
+            }));
         }
     }
     let set = "status_set";
