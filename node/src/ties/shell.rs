@@ -66,12 +66,10 @@ impl Ties {
     }
 
     fn on(self: &Arc<Self>, partition: PartitionId, event: Event) {
-        let effects = {
-            let mut ties = self.ties.lock();
-            let Some(tie) = ties.get_mut(usize::from(partition.0)) else { return };
-            tie.on(event, self.clock.monotonic_ms())
-        };
-        for effect in effects {
+        let mut ties = self.ties.lock();
+        let Some(tie) = ties.get_mut(usize::from(partition.0)) else { return };
+        // Within the lock: marks that were set in another order than decided would stay wrong.
+        for effect in tie.on(event, self.clock.monotonic_ms()) {
             self.carry_out(partition, effect);
         }
     }

@@ -96,6 +96,8 @@ pub struct Tie {
     strikes: u8,
     lost_at: Option<u64>,
     stale: bool,
+    /// When what is held is marked once more: what came from a home meanwhile, before everything was announced to it, is not marked.
+    mark_at: Option<u64>,
 }
 
 impl Tie {
@@ -114,6 +116,7 @@ impl Tie {
             strikes: 0,
             lost_at: Some(now),
             stale: false,
+            mark_at: None,
         }
     }
 
@@ -172,6 +175,9 @@ impl Tie {
 
     fn lose(&mut self, now: u64) {
         self.lost_at = self.lost_at.or(Some(now));
+        if self.stale {
+            self.mark_at = self.mark_at.or(Some(now + HOME_LOST_MS));
+        }
     }
 
     fn leads(&mut self, leader: Option<NodeName>, now: u64) {
@@ -232,6 +238,7 @@ impl Tie {
             return Vec::new();
         }
         self.lost_at = None;
+        self.mark_at = None;
         // Also when the partition as a whole was not stale: one user's presence may have come from a replica.
         self.stale = false;
         vec![Effect::Stale(false)]
@@ -270,8 +277,9 @@ impl Tie {
             self.comparing = true;
             effects.push(Effect::Compare);
         }
-        if !self.stale && self.lost_at.is_some_and(|at| now.saturating_sub(at) >= HOME_LOST_MS) {
-            self.stale = true;
+        let is_lost = !self.stale && self.lost_at.is_some_and(|at| now.saturating_sub(at) >= HOME_LOST_MS);
+        if is_lost || self.mark_at.is_some_and(|at| at <= now) {
+            (self.stale, self.mark_at) = (true, None);
             effects.push(Effect::Stale(true));
         }
         effects

@@ -168,3 +168,19 @@ fn a_home_of_which_nobody_told_is_looked_for_at_a_pace() {
     assert_eq!(tie.on(announced, 1_400), [Effect::Stale(false)]);
     assert!(tie.is_settled());
 }
+
+#[test]
+fn what_came_while_all_was_stale_is_marked_when_the_home_is_lost_again() {
+    let mut tie = settled();
+    tie.on(Event::Unlinked(node("n1")), 0);
+    assert_eq!(tie.on(TICK, HOME_LOST_MS), [Effect::Stale(true)]);
+    // The home is back, and answers whoever asks; it was lost again before everything was announced to it.
+    tie.on(Event::Linked(node("n1")), 3_000);
+    tie.on(Event::Unlinked(node("n1")), 3_050);
+    assert_eq!(tie.on(TICK, 3_100), [Effect::Announce]);
+    assert!(tie.on(TICK, 3_049 + HOME_LOST_MS).is_empty());
+    assert_eq!(tie.on(TICK, 3_050 + HOME_LOST_MS), [Effect::Stale(true)]);
+    assert!(tie.on(TICK, 3_051 + HOME_LOST_MS).is_empty(), "once a loss");
+    tie.on(Event::NotAnnounced, 6_000);
+    assert!(tie.on(TICK, 6_000 + HOME_LOST_MS).contains(&Effect::Stale(true)), "it is lost still");
+}
