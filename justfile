@@ -27,6 +27,10 @@ advisories:
 test:
     .ci/run test
 
+# Faults built in on purpose are found
+planted:
+    .ci/run planted
+
 # A short replay against a real server
 replay:
     .ci/run replay

@@ -100,7 +100,9 @@ pub fn test(fresh: u64) -> ExitCode {
     }
     let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
-    let named = NAMES.into_iter().filter(|name| wanted(name));
+    // Without the feature there is nothing to catch.
+    let there = if rollcall_cluster::planted::IS_BUILT_IN { NAMES.len() } else { NAMES.len() - 1 };
+    let named = NAMES.into_iter().take(there).filter(|name| wanted(name));
     if words.iter().any(|word| word == "--list") {
         named.for_each(|name| println!("{name}: test"));
         return ExitCode::SUCCESS;
@@ -135,12 +137,8 @@ fn twice(seed: u64) -> Result<bool, String> {
     Ok(first == second)
 }
 
-/// Whether a fault is caught by a check that is there for it, if it can be planted at all.
+/// Whether a fault is caught by a check that is there for it.
 fn caught((plant, checks, seeds_max): &(&str, &[&str], u64)) -> Result<bool, String> {
-    if !rollcall_cluster::planted::IS_BUILT_IN {
-        println!("{plant}: not built in (--features rollcall-cluster/planted-faults)");
-        return Ok(true);
-    }
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let seeds: Vec<u64> = (1..=*seeds_max).collect();
     let done = batch(&program, &seeds, Some(plant), 1).map_err(|error| error.to_string())?;

@@ -217,7 +217,7 @@ async fn take_back(members: &mut Members, ground: &Ground, kind: Kind, held: Hel
             let network = ground.network.as_ref().ok_or("no network")?;
             let packets = nodes.into_iter().map(|at| network.heal(at)).sum::<Result<u64, String>>()?;
             if packets == 0 {
-                members.failures.push(format!("{kind} hit no packet"));
+                members.fail(format!("{kind} hit no packet"));
             }
         }
         Held::Full(at) => {
@@ -251,7 +251,7 @@ fn restart_ended(members: &mut Members, at: usize, kind: Kind, ended: Option<Str
         let name = members.name(at);
         eprintln!("  {name} ended: {}", printed.lines().last().unwrap_or_default());
         if !printed.to_lowercase().contains(word) {
-            members.findings.push(format!("{name} ended under {kind} without a word of it:\n{printed}"));
+            members.find(format!("{name} ended under {kind} without a word of it:\n{printed}"));
         }
         members.cluster.awake(at);
     }

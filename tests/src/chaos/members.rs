@@ -51,9 +51,27 @@ impl Members {
         at.iter().map(|at| self.name(*at)).collect()
     }
 
-    /// Members that no fault befalls.
+    /// Nodes did what they must not; said at once, since whatever comes next may end the run.
+    pub(super) fn find(&mut self, what: String) {
+        eprintln!("  FOUND: {what}");
+        self.findings.push(what);
+    }
+
+    /// The run did not get something done.
+    pub(super) fn fail(&mut self, what: String) {
+        eprintln!("  not done: {what}");
+        self.failures.push(what);
+    }
+
+    /// Whether there is nothing to be gained from going on.
+    pub(super) fn is_over(&self) -> bool {
+        !(self.findings.is_empty() && self.failures.is_empty())
+    }
+
+    /// Members that run, and that no fault befalls.
     pub(super) fn sound(&self) -> Vec<usize> {
-        self.members.iter().copied().filter(|at| !self.struck.contains(at)).collect()
+        let is_sound = |at: &usize| !self.struck.contains(at) && self.cluster.node(*at).is_running();
+        self.members.iter().copied().filter(is_sound).collect()
     }
 
     /// One of them, by a draw.
@@ -125,7 +143,7 @@ impl Members {
         for at in self.all() {
             if let Some(printed) = self.has_ended(at) {
                 let name = self.name(at);
-                self.findings.push(format!("{name} ended by itself after {after}:\n{printed}"));
+                self.find(format!("{name} ended by itself after {after}:\n{printed}"));
                 self.cluster.awake(at);
             }
         }

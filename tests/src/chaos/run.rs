@@ -72,7 +72,7 @@ pub async fn run(plan: &ChaosPlan) -> Report {
     let roll = Roll::of(&cluster);
     let mut members = Members::new(cluster, recorder, roll);
     if let Err(why) = members.whole("the start").await {
-        members.failures.push(why);
+        members.fail(why);
     }
     Running { plan, ground, members, injected: Vec::new() }.run(&kinds, not_run).await
 }
@@ -154,6 +154,9 @@ impl Running<'_> {
             }
             for round in schedule.pass() {
                 self.round(&round, users).await;
+                if self.members.is_over() {
+                    return;
+                }
             }
         }
     }
@@ -167,7 +170,7 @@ impl Running<'_> {
             eprintln!("{at:>9.1?} {} {}", step.kind, if active.is_empty() { "" } else { "(overlapping)" });
             match inject::begin(&mut self.members, &self.ground, *step, users).await {
                 Ok(begun) => active.push(begun),
-                Err(why) => self.members.failures.push(format!("{} was not injected: {why}", step.kind)),
+                Err(why) => self.members.fail(format!("{} was not injected: {why}", step.kind)),
             }
             self.hold(step, round.steps.len()).await;
         }
@@ -181,7 +184,7 @@ impl Running<'_> {
         let names = round.steps.iter().map(|step| step.kind.name()).collect::<Vec<_>>().join(" and ");
         self.members.look_for_ended(&names);
         if let Err(why) = self.members.whole(&names).await {
-            self.members.findings.push(why);
+            self.members.find(why);
         }
     }
 
@@ -194,7 +197,7 @@ impl Running<'_> {
     async fn end(&mut self, active: Active) {
         match inject::end(&mut self.members, &self.ground, active).await {
             Ok(injected) => self.injected.push(injected),
-            Err(why) => self.members.findings.push(why),
+            Err(why) => self.members.find(why),
         }
     }
 
