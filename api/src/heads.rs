@@ -1,7 +1,8 @@
 //! Connections that have not sent a whole first head: bounded, and the oldest gives way to the newest.
 //!
 //! A half-open connection costs a file and a place. Whoever has said what it wants is not counted here any more, so that a flood
-//! of silent ones only ever costs other silent ones.
+//! of silent ones only ever costs other silent ones. Nobody gives way before it had [`PATIENCE`] to speak: beyond the bound newcomers
+//! wait to be accepted, so that a herd of thousands that comes back at once is taken in its order, and not thrown out by itself.
 
 use parking_lot::Mutex;
 use std::{
@@ -10,21 +11,45 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
-use tokio::task::AbortHandle;
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+/// How long whoever connects may be silent before it gives way: some round trips to anywhere on earth. With 2,048 places a flood of
+/// silent ones leaves 4,096 newcomers a second to be accepted.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The silence of one connection: it ends with its first head, or with the connection.
 #[derive(Debug)]
 pub(crate) struct Silence {
     over: AtomicBool,
-    silent: Arc<AtomicUsize>,
+    began: Instant,
+    count: Arc<Count>,
+}
+
+/// How many are silent, and a sign whenever one is no more.
+#[derive(Debug, Default)]
+struct Count {
+    silent: AtomicUsize,
+    fell: Notify,
+}
+
+impl Count {
+    fn now(&self) -> usize {
+        self.silent.load(Ordering::Relaxed)
+    }
 }
 
 impl Silence {
     /// The connection has spoken, or has ended.
     pub(crate) fn end(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
-            self.silent.fetch_sub(1, Ordering::Relaxed);
+            self.count.silent.fetch_sub(1, Ordering::Relaxed);
+            self.count.fell.notify_one();
         }
     }
 
@@ -47,20 +72,38 @@ impl Drop for Connected {
 #[derive(Debug)]
 pub(crate) struct Heads {
     max: usize,
-    silent: Arc<AtomicUsize>,
+    count: Arc<Count>,
     /// All silent ones, and at most as many as [`Heads::max`] besides that are silent no more.
     waiting: Mutex<VecDeque<(Arc<Silence>, AbortHandle)>>,
 }
 
 impl Heads {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, silent: Arc::default(), waiting: Mutex::default() }
+        Self { max, count: Arc::default(), waiting: Mutex::default() }
     }
 
     /// A connection was accepted, and begins silent.
     pub(crate) fn begin(&self) -> Arc<Silence> {
-        self.silent.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Silence { over: AtomicBool::new(false), silent: self.silent.clone() })
+        self.count.silent.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Silence { over: AtomicBool::new(false), began: Instant::now(), count: self.count.clone() })
+    }
+
+    /// Waits until one more may be accepted: below the bound, or when the oldest silent one has had its time.
+    pub(crate) async fn room(&self) {
+        while let Some(until) = self.full_until() {
+            // Either way it is looked again.
+            let _ = timeout_at(until, self.count.fell.notified()).await;
+        }
+    }
+
+    /// When the oldest silent one may give way; `None` while there is room, or if that was before.
+    fn full_until(&self) -> Option<Instant> {
+        let mut waiting = self.waiting.lock();
+        while waiting.front().is_some_and(|(silence, _)| silence.is_over()) {
+            waiting.pop_front();
+        }
+        let oldest = waiting.front().filter(|_| self.count.now() >= self.max)?;
+        Some(oldest.0.began + PATIENCE).filter(|until| *until > Instant::now())
     }
 
     /// Waits for a connection to speak: beyond the bound the oldest silent one ends.
@@ -76,14 +119,14 @@ impl Heads {
 
     /// Ends the oldest silent ones, a half of all: there are no file descriptors left.
     pub(crate) fn make_room(&self) {
-        self.leave(&mut self.waiting.lock(), self.silent.load(Ordering::Relaxed) / 2);
+        self.leave(&mut self.waiting.lock(), self.count.now() / 2);
     }
 
     /// Ends the oldest until so many silent ones are left, and forgets those in front that are silent no more.
     fn leave(&self, waiting: &mut VecDeque<(Arc<Silence>, AbortHandle)>, count: usize) {
         while let Some((silence, connection)) = waiting.front() {
             if !silence.is_over() {
-                if self.silent.load(Ordering::Relaxed) <= count {
+                if self.count.now() <= count {
                     return;
                 }
                 connection.abort();
@@ -120,11 +163,30 @@ mod tests {
         assert!(second.1.await.unwrap_err().is_cancelled());
         assert!(![&first.1, &third.1, &fourth.1].iter().any(|task| task.is_finished()));
         assert!(heads.waiting.lock().len() <= 4);
-        assert_eq!(heads.silent.load(Ordering::Relaxed), 2);
+        assert_eq!(heads.count.now(), 2);
         heads.make_room();
         assert!(third.1.await.unwrap_err().is_cancelled());
         assert!(!fourth.1.is_finished());
         [first.1, fourth.1].iter().for_each(JoinHandle::abort);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_bound_newcomers_wait_until_one_has_spoken_or_had_its_time() {
+        let heads = Heads::new(2);
+        let (began, (first, _first)) = (Instant::now(), silent(&heads));
+        let (_second, task) = silent(&heads);
+        let (_, spoken) = tokio::join!(heads.room(), async {
+            tokio::time::sleep(PATIENCE / 4).await;
+            first.end();
+            began.elapsed()
+        });
+        assert_eq!(began.elapsed(), spoken, "one has spoken");
+        let (_third, _) = silent(&heads);
+        heads.room().await;
+        assert_eq!(began.elapsed(), PATIENCE, "the second has had its time");
+        assert!(!task.is_finished());
+        let _fourth = silent(&heads);
+        assert!(task.await.unwrap_err().is_cancelled());
     }
 
     #[tokio::test]
@@ -138,7 +200,7 @@ mod tests {
             assert!(heads.waiting.lock().len() <= 2 * heads.max);
         }
         assert!(!oldest.1.is_finished());
-        assert_eq!(heads.silent.load(Ordering::Relaxed), 1);
+        assert_eq!(heads.count.now(), 1);
         oldest.1.abort();
     }
 }

@@ -84,8 +84,9 @@ async fn run(listener: TcpListener, api: Api, router: Router, sealed: bool, shut
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        // At the bound nothing is accepted: clients wait in the backlog.
+        // At either bound nothing is accepted: clients wait in the backlog.
         let accepted = async {
+            heads.room().await;
             let place = places.clone().acquire_owned().await.ok()?;
             Some((listener.accept().await, place))
         };

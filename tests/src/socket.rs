@@ -10,6 +10,7 @@ use crate::{
 };
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::io;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
@@ -116,16 +117,27 @@ impl Socket {
     /// # Errors
     /// [`RefusedHandshake`] when the answer is no upgrade.
     pub async fn open_on(stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> Result<Self, RefusedHandshake> {
-        let address = stream.peer_addr().expect("a peer");
-        let request = request(&address.to_string(), query, headers);
-        match timeout(DEADLINE, upgrade(request, stream)).await.expect("an answer to the handshake") {
-            Ok(Upgrade::Done(stream, subprotocol)) => Ok(Self::of(*stream, subprotocol)),
-            Ok(Upgrade::Refused(reply)) => Err(RefusedHandshake {
+        let opened = Self::try_open_on(stream, query, headers).await;
+        opened.unwrap_or_else(|error| panic!("connect?{query}: {error}"))
+    }
+
+    /// As [`open_on`](Self::open_on), on a connection that may break.
+    ///
+    /// # Errors
+    /// When it breaks, or is not answered; within, [`RefusedHandshake`] when the answer is no upgrade.
+    pub async fn try_open_on(
+        stream: TcpStream,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> io::Result<Result<Self, RefusedHandshake>> {
+        let request = request(&stream.peer_addr()?.to_string(), query, headers);
+        Ok(match timeout(DEADLINE, upgrade(request, stream)).await?? {
+            Upgrade::Done(stream, subprotocol) => Ok(Self::of(*stream, subprotocol)),
+            Upgrade::Refused(reply) => Err(RefusedHandshake {
                 status: reply.status,
                 problem: serde_json::from_str(&reply.body).unwrap_or(Value::Null),
             }),
-            Err(error) => panic!("connect?{query}: {error}"),
-        }
+        })
     }
 
     /// Takes the welcome, which must be the first frame.

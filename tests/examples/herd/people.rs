@@ -186,9 +186,10 @@ async fn connect(address: &str, token: &str, resume: Option<&str>) -> Tried {
     let bearer = format!("Bearer {token}");
     let query = resume.map_or_else(|| "watch=none".to_owned(), |resume| format!("watch=none&resume={resume}"));
     let after = |problem: &Value| problem["after_ms"].as_u64().map(Duration::from_millis);
-    let mut socket = match Socket::open_on(stream, &query, &[("authorization", &bearer)]).await {
-        Ok(socket) => socket,
-        Err(refused) => return after(&refused.problem).map_or(Tried::Broken, Tried::Refused),
+    let mut socket = match Socket::try_open_on(stream, &query, &[("authorization", &bearer)]).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(refused)) => return after(&refused.problem).map_or(Tried::Broken, Tried::Refused),
+        Err(_) => return Tried::Broken,
     };
     match socket.next_patiently().await {
         Event::Frame(frame) if frame["type"] == "welcome" => {
