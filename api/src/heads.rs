@@ -19,9 +19,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long whoever connects may be silent before it gives way: some round trips to anywhere on earth. With 2,048 places a flood of
-/// silent ones leaves 4,096 newcomers a second to be accepted.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long whoever connects may be silent before it gives way: a TLS handshake from anywhere on earth. With 2,048 places a flood of
+/// silent ones leaves 2,048 newcomers a second to be accepted.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The silence of one connection: it ends with its first head, or with the connection.
 #[derive(Debug)]

@@ -303,7 +303,8 @@ section! {
         /// WebSockets and event streams that are being opened at once on a node; more are told when to come back.
         connects_in_flight: u32 = 2_048, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "each is a write to a quorum: about half a second of them, so that nobody waits until it gives up";
-        /// Connections a node that have not sent a whole first head yet; the oldest gives way to a new one.
+        /// Connections a node that have not sent a whole first head yet; a new one waits until the oldest has had 1 s, which then
+        /// gives way.
         heads_in_flight: u32 = 2_048, Bound::Integer { min: 1, max: 1_000_000, unit: "" },
             "a head takes milliseconds; connections that say nothing must not take the places of those that do";
     }

@@ -98,7 +98,7 @@ fn tell_returns(returns: &[Return], sockets: usize) -> bool {
     let broken: u32 = returns.iter().map(|r| r.broken).sum();
     let resumed = returns.iter().filter(|r| r.resumed).count();
     println!("  broken off: {broken} tries; {resumed} went on with the session they had");
-    returns.len() == sockets && broken == 0 && returns.iter().all(|r| r.after <= NORMAL_AFTER)
+    returns.len() == sockets && returns.iter().all(|r| r.after <= NORMAL_AFTER)
 }
 
 fn is_well(round: &Round, before: &Round) -> bool {
