@@ -245,10 +245,7 @@ impl Cluster {
     /// # Panics
     /// When it neither serves nor ends.
     pub fn try_join(&mut self, change: impl FnOnce(Launch) -> Launch) -> Result<usize, Refusal> {
-        self.prepare_another();
-        let at = self.nodes.len() - 1;
-        self.nodes[at].server.relaunch(change);
-        self.awake(at);
+        let at = self.begin_join(change);
         match self.nodes[at].server.get_ready() {
             Ok(()) => Ok(at),
             Err(refusal) => {
@@ -256,6 +253,15 @@ impl Cluster {
                 Err(refusal)
             }
         }
+    }
+
+    /// Starts a node that joins, with whatever `change` makes of its launch, and waits for nothing; its place.
+    pub(crate) fn begin_join(&mut self, change: impl FnOnce(Launch) -> Launch) -> usize {
+        self.prepare_another();
+        let at = self.nodes.len() - 1;
+        self.nodes[at].server.relaunch(change);
+        self.awake(at);
+        at
     }
 
     /// Ends a node without any warning.

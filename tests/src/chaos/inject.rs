@@ -155,7 +155,7 @@ async fn strike(
             }
             Held::Nothing
         }
-        Kind::JoinAndLeave => Held::Joined(members.join()?),
+        Kind::JoinAndLeave => Held::Joined(members.join().await?),
         Kind::SlowReaders => Held::Slow(slow_readers(members, users).await),
         _ => cut(members, ground, step.kind, struck)?,
     })
@@ -274,6 +274,6 @@ async fn damaged(members: &mut Members, at: usize) -> Result<(), String> {
 
 /// A node that is lost for good gives way to a new one under a new name.
 async fn replace(members: &mut Members, at: usize) -> Result<(), String> {
-    members.join()?;
+    members.join().await?;
     members.remove(at).await
 }

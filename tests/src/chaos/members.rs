@@ -179,10 +179,9 @@ impl Members {
     ///
     /// # Errors
     /// What it printed when it did not.
-    pub(super) fn join(&mut self) -> Result<usize, String> {
-        let joined = tokio::task::block_in_place(|| self.cluster.try_join(|launch| launch));
-        let at =
-            joined.map_err(|refusal| format!("no node could join ({:?}):\n{}", refusal.status, refusal.printed))?;
+    pub(super) async fn join(&mut self) -> Result<usize, String> {
+        let at = self.cluster.begin_join(|launch| launch);
+        self.serves(at).await.map_err(|why| format!("no node could join: {why}"))?;
         self.recorder.name(self.cluster.name(at), &self.cluster.node(at).address);
         self.members.push(at);
         self.tell_clients();
