@@ -14,6 +14,7 @@ pub mod node;
 pub mod nodes;
 pub mod openings;
 pub mod peers;
+pub mod planted;
 pub mod program;
 pub mod reloading;
 pub mod report;

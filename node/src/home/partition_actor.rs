@@ -5,7 +5,10 @@ use super::{
     partition::{Due, HomePartition},
     user_actor::UserMsg,
 };
-use crate::bounds::{DUE_AGAIN_MS, DUE_PER_TICK};
+use crate::{
+    bounds::{DUE_AGAIN_MS, DUE_PER_TICK},
+    planted::{self, Fault},
+};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rollcall_cluster::{ReadError, Role};
 use rollcall_presence::{EndCause, Session, SessionKind, UserId, UserRecord};
@@ -150,7 +153,11 @@ impl HomePartition {
     /// Sets the timers of a user whose home this has just become.
     fn recover_user(&self, user: &UserId, record: &UserRecord) {
         for session in &record.sessions {
-            let ago_ms = self.recall(user, &session.id).unwrap_or(0);
+            let ago_ms = if planted::is(Fault::TtlNotRestartedAtTakeover) {
+                self.clock.unix_ms().saturating_sub(session.heard_at)
+            } else {
+                self.recall(user, &session.id).unwrap_or(0)
+            };
             self.time_session_since(user, session, ago_ms);
         }
         self.time_setting(user, record);

@@ -12,6 +12,7 @@ use crate::{
     bounds::END_RETRY_MS,
     home::request::{HomeError, HomeReply, HomeRequest},
     node::Node,
+    planted::{self, Fault},
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -117,7 +118,8 @@ pub(crate) async fn end_session(node: Arc<Node>, user: UserId, held: Held, endin
     loop {
         let intent = match &held {
             Held::Known(session, attachment) => {
-                Intent::EndSession { session: session.clone(), attachment: Some(*attachment), cause, heard_at }
+                let attachment = (!planted::is(Fault::AttachmentNumberIgnored)).then_some(*attachment);
+                Intent::EndSession { session: session.clone(), attachment, cause, heard_at }
             }
             Held::Whichever(at) => Intent::EndHeld { held_by: at.clone(), heard_at },
         };

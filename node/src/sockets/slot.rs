@@ -1,6 +1,7 @@
 //! One watch of a connection: what was decided about it, what was sent of it, and what may be seen now.
 
 use super::subject::Subject;
+use crate::planted::{self, Fault};
 use rollcall_api::wire::EncodedPresence;
 use rollcall_presence::PublicPresence;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ impl Slot {
 
     /// Takes the subject's half of a decision; `false` if it is not newer than the last.
     pub(super) fn subject_decides(&mut self, allowed: bool, revision: u64) -> bool {
-        let newer = revision >= self.subject_decided;
+        let newer = revision >= self.subject_decided || planted::is(Fault::LateFrameAfterRevoke);
         if newer {
             self.subject_decided = revision + 1;
             self.put(SUBJECT_ALLOWS, allowed);
@@ -80,7 +81,7 @@ impl Slot {
 
     /// Takes the viewer's half of a decision; `false` if it is not newer than the last.
     pub(super) fn viewer_decides(&mut self, allowed: bool, revision: u64) -> bool {
-        let newer = revision >= self.viewer_decided;
+        let newer = revision >= self.viewer_decided || planted::is(Fault::LateFrameAfterRevoke);
         if newer {
             self.viewer_decided = revision + 1;
             self.put(VIEWER_ALLOWS, allowed);

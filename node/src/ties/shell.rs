@@ -15,6 +15,7 @@ use crate::{
     },
     homes::Homes,
     peers::message::{Parcel, Question, Reply, Step},
+    planted::{self, Fault},
     sockets::{Sockets, outbox::Outbox},
 };
 use parking_lot::Mutex;
@@ -193,6 +194,9 @@ impl Ties {
         let Reply::Begun { tenure, number, mut stale } = self.ask(partition, step(Step::Begin)).await? else {
             return Err(Lost);
         };
+        if planted::is(Fault::ReAnnounceDropped) {
+            return Ok(Event::Announced { tenure, number, stale });
+        }
         // Read only now: what was watched before is in it, and what is watched from now on asks a home that has begun.
         let (pages, below) = self.sockets.announcement(partition);
         for page in pages {

@@ -68,6 +68,7 @@ pub struct Observed {
     roll: Roll,
     users: Vec<String>,
     passers: Vec<String>,
+    people: Vec<RecordedPerson>,
     watchers: Vec<RecordedWatcher>,
     writing: Vec<JoinHandle<()>>,
     staying: Vec<JoinHandle<()>>,
@@ -122,6 +123,7 @@ impl Observed {
             roll,
             users: all,
             passers: passing,
+            people,
             watchers,
             writing,
             staying,
@@ -144,6 +146,21 @@ impl Observed {
             self.passers.iter().all(|user| self.watchers.iter().all(|w| gone(w, user))).then_some(())
         })
         .await;
+    }
+
+    /// Waits until every one of them who have connections has left one behind without a word, and resumed at another node.
+    pub async fn all_go_on(&self) {
+        let before: Vec<usize> = self.people.iter().map(RecordedPerson::connections).collect();
+        self.people.iter().for_each(RecordedPerson::goes_on);
+        let has_gone_on = |(person, before): (&RecordedPerson, &usize)| person.connections() > *before;
+        let gone_on = async || self.people.iter().zip(&before).all(has_gone_on).then_some(());
+        eventually("everybody is online at another node", gone_on).await;
+    }
+
+    /// Who may fall silent.
+    #[must_use]
+    pub fn passing(&self) -> &[String] {
+        &self.passers
     }
 
     /// Who is under load.

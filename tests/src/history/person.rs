@@ -26,6 +26,8 @@ pub struct RecordedPerson {
     user: String,
     at: usize,
     connections: Arc<AtomicUsize>,
+    /// How often it was told to go on.
+    told: Arc<AtomicUsize>,
 }
 
 impl RecordedPerson {
@@ -33,13 +35,18 @@ impl RecordedPerson {
     #[must_use]
     pub fn new(recorder: &Recorder, roll: &Roll, user: &str, place: usize) -> Self {
         let (recorder, roll) = (recorder.clone(), roll.clone());
-        Self { recorder, roll, user: user.into(), at: place, connections: Arc::default() }
+        Self { recorder, roll, user: user.into(), at: place, connections: Arc::default(), told: Arc::default() }
     }
 
     /// How many connections there were so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Leaves its connection behind without a word, and resumes at the next node.
+    pub fn goes_on(&self) {
+        self.told.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Is online until `over`, then is silent: the connection ends without a word.
@@ -68,7 +75,9 @@ impl RecordedPerson {
     async fn stay(&self, socket: &mut Socket, node: &str, over: &AtomicBool) -> Duration {
         let mut away = Duration::ZERO;
         let mut heard = Instant::now();
-        while !over.load(Ordering::Relaxed) && heard.elapsed() < SILENCE_MAX {
+        let told = self.told.load(Ordering::Relaxed);
+        let is_to_stay = || !over.load(Ordering::Relaxed) && self.told.load(Ordering::Relaxed) == told;
+        while is_to_stay() && heard.elapsed() < SILENCE_MAX {
             match timeout(PING_EVERY, socket.next_patiently()).await {
                 Ok(Event::Frame(frame)) => {
                     heard = Instant::now();
