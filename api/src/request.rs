@@ -288,9 +288,9 @@ async fn drained(parts: &Parts, mut body: Body) {
 
 /// Receives the whole body.
 async fn received(parts: &Parts, body: Body, within: Duration) -> Result<Bytes, Problem> {
-    let lower = body.size_hint().lower();
-    let waits = parts.headers.contains_key(header::EXPECT);
-    if lower > (BODY_MAX_BYTES + DRAIN_MAX_BYTES) as u64 || waits && lower > BODY_MAX_BYTES as u64 {
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+        // Announced: whether it comes makes no difference.
+        drained(parts, body).await;
         return Err(too_large());
     }
     let late = |_| Problem::new(Code::Late, format!("body: must be complete within {} ms", within.as_millis()));

@@ -115,7 +115,10 @@ pub(crate) fn proves(algorithm: Algorithm, key: &DecodingKey) -> Result<(), json
 /// Who `token` stands for.
 pub(crate) fn verify(keys: &KeySet, token: &str) -> Result<Identity, Refused> {
     let header = decode_header(token).map_err(|_| Refused::Untrusted)?;
-    let key = keys.find(header.kid.as_deref()).filter(|_| header.crit.is_none()).ok_or(Refused::Untrusted)?;
+    if brings_a_key(&header) || header.crit.is_some() {
+        return Err(Refused::Untrusted);
+    }
+    let key = keys.find(header.kid.as_deref()).ok_or(Refused::Untrusted)?;
     let claims = decode::<Claims>(token, &key.decoding, &key.validation).map_err(|e| why(&e))?.claims;
     if claims.app != APP {
         return Err(Refused::Claims);
@@ -123,6 +126,11 @@ pub(crate) fn verify(keys: &KeySet, token: &str) -> Result<Identity, Refused> {
     let (own, service, admin) = granted(claims.scope.as_deref().unwrap_or(""), &key.grants);
     let until = expiry_ms(claims.exp).saturating_add(LEEWAY_S * 1_000);
     Ok(Identity { user: claims.sub, own, service, admin, until, key: key.mark.clone() })
+}
+
+/// Whether a header names a key of its own, or a place to fetch one: nobody who has a key that counts here needs to.
+fn brings_a_key(header: &Header) -> bool {
+    header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some()
 }
 
 fn why(error: &jsonwebtoken::errors::Error) -> Refused {

@@ -246,13 +246,8 @@ impl Cluster {
     /// When it neither serves nor ends.
     pub fn try_join(&mut self, change: impl FnOnce(Launch) -> Launch) -> Result<usize, Refusal> {
         let at = self.begin_join(change);
-        match self.nodes[at].server.get_ready() {
-            Ok(()) => Ok(at),
-            Err(refusal) => {
-                self.nodes.pop();
-                Err(refusal)
-            }
-        }
+        let ready = self.nodes[at].server.get_ready();
+        ready.inspect_err(|_| drop(self.nodes.pop())).map(|()| at)
     }
 
     /// Starts a node that joins, with whatever `change` makes of its launch, and waits for nothing; its place.

@@ -52,6 +52,9 @@ pub struct RefusedHandshake {
     pub problem: Value,
 }
 
+/// What came of a handshake that was answered.
+type Opened = Result<Socket, RefusedHandshake>;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Socket {
@@ -117,19 +120,14 @@ impl Socket {
     /// # Errors
     /// [`RefusedHandshake`] when the answer is no upgrade.
     pub async fn open_on(stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> Result<Self, RefusedHandshake> {
-        let opened = Self::try_open_on(stream, query, headers).await;
-        opened.unwrap_or_else(|error| panic!("connect?{query}: {error}"))
+        Self::try_open_on(stream, query, headers).await.unwrap_or_else(|error| panic!("connect?{query}: {error}"))
     }
 
     /// As [`open_on`](Self::open_on), on a connection that may break.
     ///
     /// # Errors
     /// When it breaks, or is not answered; within, [`RefusedHandshake`] when the answer is no upgrade.
-    pub async fn try_open_on(
-        stream: TcpStream,
-        query: &str,
-        headers: &[(&str, &str)],
-    ) -> io::Result<Result<Self, RefusedHandshake>> {
+    pub async fn try_open_on(stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> io::Result<Opened> {
         let request = request(&stream.peer_addr()?.to_string(), query, headers);
         Ok(match timeout(DEADLINE, upgrade(request, stream)).await?? {
             Upgrade::Done(stream, subprotocol) => Ok(Self::of(*stream, subprotocol)),

@@ -241,6 +241,14 @@ async fn keys_that_a_token_brings_or_points_at_are_neither_used_nor_fetched() {
             is_refused(member, &signed(&header, Algorithm::HS256, &key)).await;
         }
     }
+    // Nor beside a signature that holds: whoever signs with a key that counts here has nothing to bring.
+    for (kid, algorithm, key) in &every_key() {
+        for (member, value) in
+            [("jku", json!(url)), ("x5u", json!(url)), ("jwk", jwk.clone()), ("x5c", json!(["AAAA"]))]
+        {
+            is_refused(member, &signed(&json!({"alg": kid, "kid": kid, member: value}), *algorithm, key)).await;
+        }
+    }
     is_refused("a kid that is a URL", &signed(&json!({"alg": "HS256", "kid": url}), Algorithm::HS256, &key)).await;
     let came = listener.accept().err().map(|e| e.kind());
     assert_eq!(came, Some(ErrorKind::WouldBlock), "nobody came for a key");

@@ -55,6 +55,7 @@ pub(crate) struct Said {
 pub(super) fn call(need: Need, tag: &'static str, id: &'static str, summary: &'static str) -> Said {
     let refusals = vec![
         Code::InvalidRequest,
+        Code::HeadTooLarge,
         Code::Unauthenticated,
         Code::Forbidden,
         Code::RateLimited,
@@ -123,18 +124,18 @@ impl Said {
     /// It may have a body, and whoever sends another kind is refused.
     pub(super) fn body(mut self, shape: &'static str, required: bool) -> Self {
         self.body = Some((shape, required));
-        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge)
+        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge).refuses(Code::Late)
     }
 
     /// It has a body that is no JSON.
     pub(super) fn bytes_body(mut self) -> Self {
         self.takes_bytes = true;
-        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge)
+        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge).refuses(Code::Late)
     }
 
     /// A write that takes no body: an empty object passes.
     pub(super) fn bare(self) -> Self {
-        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge)
+        self.refuses(Code::UnsupportedMediaType).refuses(Code::PayloadTooLarge).refuses(Code::Late)
     }
 
     /// A write of a user that may be repeated under a key.

@@ -78,7 +78,7 @@ fn selected(call: &Call) -> Result<Option<Vec<UserId>>, Problem> {
         (None | Some("contacts"), None) => Ok(None),
         (Some(_), None) => Err(Problem::invalid("watch", "must be contacts")),
         (None, Some(users)) => {
-            let ids = users.split(',').filter(|u| !u.is_empty()).map(UserId::new);
+            let ids = users.split(',').map(UserId::new);
             let ids: BTreeSet<UserId> = ids.collect::<Result<_, _>>().map_err(|e| Problem::invalid("users", e))?;
             bounded("users", ids.len(), WATCH_FRAME_MAX_IDS)?;
             Ok(Some(ids.into_iter().collect()))

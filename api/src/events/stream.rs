@@ -109,6 +109,7 @@ impl Events {
 
     fn event(&mut self, event: &str, data: &str) -> u64 {
         self.id.seq += 1;
+        self.told.lock().event(self.id.seq);
         self.ready.push_back(format!("event: {event}\nid: {}\ndata: {data}\n\n", self.id).into());
         self.id.seq
     }

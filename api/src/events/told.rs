@@ -28,10 +28,11 @@ pub(super) struct EventId {
 }
 
 impl EventId {
-    /// The id that a client sent, if it is one of ours.
+    /// The id that a client sent, if it is written as ours are.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (stream, seq) = text.split_once('-')?;
-        Some(Self { stream: u64::from_str_radix(stream, 16).ok()?, seq: seq.parse().ok()? })
+        let id = Self { stream: u64::from_str_radix(stream, 16).ok()?, seq: seq.parse().ok()? };
+        (id.to_string() == text).then_some(id)
     }
 }
 
@@ -55,10 +56,18 @@ pub(super) struct Told {
     viewer: Viewer,
     users: BTreeMap<UserId, Last>,
     gone: usize,
+    /// The number of the last event.
+    seq: u64,
 }
 
 impl Told {
+    /// An event of this number is sent.
+    pub(super) fn event(&mut self, seq: u64) {
+        self.seq = self.seq.max(seq);
+    }
+
     pub(super) fn presences(&mut self, seq: u64, presences: &[Arc<EncodedPresence>]) {
+        self.event(seq);
         for presence in presences {
             let last = Last { version: Some(presence.version), seq };
             self.users.insert(presence.user.clone(), last);
@@ -66,6 +75,7 @@ impl Told {
     }
 
     pub(super) fn unwatched(&mut self, seq: u64, users: &[UserId]) {
+        self.event(seq);
         for user in users {
             self.users.insert(user.clone(), Last { version: None, seq });
             self.gone += 1;
@@ -117,7 +127,7 @@ impl Streams {
     pub(super) fn known(&self, viewer: &Viewer, last: EventId) -> Known {
         let Some(told) = self.0.lock().streams.get(&last.stream).cloned() else { return Known::default() };
         let told = told.lock();
-        if told.viewer != *viewer {
+        if told.viewer != *viewer || last.seq > told.seq {
             return Known::default();
         }
         let read = |(user, at): (&UserId, &Last)| match at.version {
@@ -131,7 +141,7 @@ impl Streams {
     pub(super) fn begin(&self, stream: u64, viewer: Viewer, known: Known) -> Arc<Mutex<Told>> {
         let before = |(user, version): (UserId, Option<u64>)| version.map(|_| (user, Last { version, seq: 0 }));
         let users = known.0.into_iter().filter_map(before).collect();
-        let told = Arc::new(Mutex::new(Told { viewer, users, gone: 0 }));
+        let told = Arc::new(Mutex::new(Told { viewer, users, gone: 0, seq: 0 }));
         self.0.lock().streams.insert(stream, told.clone());
         told
     }

@@ -105,6 +105,11 @@ impl Ground {
         (ground, run, not_run)
     }
 
+    /// How many places there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
     /// Where the nodes are.
     pub(super) fn places(&self) -> Vec<Place> {
         (0..self.nodes).map(|at| self.place(at)).collect()

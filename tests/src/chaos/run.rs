@@ -43,16 +43,20 @@ const LOAD: usize = 200;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a status may take then.
 const STATUS_MAX: Duration = Duration::from_secs(1);
-/// Names for nodes that join: each place is made before the run.
+/// Places for nodes that join, each made before the run: so many, and one more for each of the seconds below. A network has no more than
+/// the last.
 const SPARE_PLACES: usize = 8;
+const SECONDS_A_PLACE: u64 = 15;
+const PLACES_MAX: usize = 250;
 
 /// Runs a plan, and judges what came of it.
 ///
 /// # Panics
 /// When the cluster does not form, or the load does not begin: before any fault.
 pub async fn run(plan: &ChaosPlan) -> Report {
-    let spare = if plan.kinds.iter().any(|kind| kind.takes_a_place()) { SPARE_PLACES } else { 0 };
-    let (ground, kinds, not_run) = Ground::make(&plan.kinds, plan.nodes + spare);
+    let more = usize::try_from(plan.lasting.as_secs() / SECONDS_A_PLACE).unwrap_or(PLACES_MAX);
+    let spare = if plan.kinds.iter().any(|kind| kind.takes_a_place()) { SPARE_PLACES + more } else { 0 };
+    let (ground, kinds, not_run) = Ground::make(&plan.kinds, (plan.nodes + spare).min(PLACES_MAX));
     let mut cluster = Cluster::plan(plan.nodes)
         .on(ground.places())
         .set("presence.grace_ms", GRACE_MS)
@@ -153,6 +157,11 @@ impl Running<'_> {
                 return;
             }
             for round in schedule.pass() {
+                let places = round.steps.iter().filter(|step| step.kind.takes_a_place()).count();
+                if self.members.cluster.len() + places > self.ground.nodes() {
+                    eprintln!("  no place is left for a node that joins: the run ends");
+                    return;
+                }
                 self.round(&round, users).await;
                 if self.members.is_over() {
                     return;

@@ -92,6 +92,18 @@ async fn type_and_size_are_checked_before_syntax() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_announced_too_large_is_too_large_whether_it_comes_or_not() {
+    let [alice] = server().people(["alice"]);
+    for length in [256 * 1_024 + 1, 300_000, 100_000_000] {
+        let head = format!(
+            "PUT /v1/users/me/status HTTP/1.1\nAuthorization: Bearer {}\n{JSON}\nContent-Length: {length}",
+            alice.token
+        );
+        exchange(&server().address(), &head, b"").await.problem(413, "payload_too_large");
+    }
+}
+
+#[tokio::test]
 async fn a_chunked_body_has_the_same_bound() {
     let [alice] = server().people(["alice"]);
     let mut body = String::new();

@@ -65,7 +65,17 @@ async fn contacts_and_named_users_are_not_watched_together() {
 #[tokio::test]
 async fn a_bad_query_of_events_is_refused() {
     let [bob] = server().people(["bob"]);
-    for bad in ["watch=none", "users=bad%20id", "users=me", "device=web", "token=x", "users=a&users=b"] {
+    for bad in [
+        "watch=none",
+        "users=bad%20id",
+        "users=me",
+        "device=web",
+        "token=x",
+        "users=a&users=b",
+        "users=",
+        "users=a,,b",
+        "users=a,",
+    ] {
         bob.get(&format!("/v1/events?{bad}")).await.problem(400, "invalid_request");
     }
 }
@@ -99,6 +109,19 @@ async fn an_id_that_does_not_fit_gives_the_full_snapshot_and_never_an_error() {
         let snapshot = bob.events("", Some(id)).await.next().await;
         assert_eq!(snapshot.event, "snapshot");
         assert_eq!(snapshot.data["presences"], json!([alice.sees("me").await]), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_a_stream_did_not_give_does_not_fit() {
+    let (alice, bob, ..) = pair().await;
+    let bob = bob.at_one_node();
+    let given = bob.events("", None).await.next().await.id;
+    let (stream, number) = given.split_once('-').expect("a stream and a number");
+    let number: u64 = number.parse().expect("a number");
+    for id in [format!("{stream}-{}", number + 1), format!("{stream}-0{number}"), format!("0{given}")] {
+        let snapshot = bob.events("", Some(&id)).await.next().await;
+        assert_eq!(snapshot.data["presences"], json!([alice.sees("me").await]), "{id} after {given}");
     }
 }
 
