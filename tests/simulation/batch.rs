@@ -52,7 +52,7 @@ pub fn seed_base() -> u64 {
 /// How one seed is run again.
 pub fn usage(seed: u64, plant: Option<&str>) -> String {
     let (features, plant) = match plant {
-        Some(plant) => (" --features rollcall-cluster/planted-faults", format!(" --plant {plant}")),
+        Some(plant) => (" --features planted-faults", format!(" --plant {plant}")),
         None => ("", String::new()),
     };
     format!("cargo run -p rollcall-tests{features} --example simulate -- --seed {seed} --verbose{plant}")

@@ -1,8 +1,7 @@
 //! Faults planted in the nodes on purpose, each of which a promise must catch; and the same run without one, which must hold.
 //!
 //! A run stages what the faults need, in an order drawn from a seed: everybody resumes at another node, a decision comes late, and
-//! homes are taken over. Faults are built in with `--features rollcall-node/planted-faults` alone; without it the run that must hold is
-//! all that is tried.
+//! homes are taken over. Built with the feature `planted-faults` alone.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its table")]
 
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
@@ -215,10 +214,6 @@ async fn run(seed: u64, fault: Option<&str>) -> Judgement {
 
 /// Demands that the promise is broken by the fault within [`TRIES_MAX`] runs.
 async fn is_caught(fault: &str, promise: &str) {
-    if !planted::IS_BUILT_IN {
-        println!("{fault}: not built in (--features rollcall-node/planted-faults)");
-        return;
-    }
     for seed in 1..=TRIES_MAX {
         let judgement = run(seed, Some(fault)).await;
         println!("{fault}, seed {seed}:\n{judgement}");
@@ -232,8 +227,7 @@ async fn is_caught(fault: &str, promise: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_run_without_a_fault_holds() {
-    let seeds = if planted::IS_BUILT_IN { TRIES_MAX } else { 1 };
-    for seed in 1..=seeds {
+    for seed in 1..=TRIES_MAX {
         let judgement = run(seed, None).await;
         println!("without a fault, seed {seed}:\n{judgement}");
         assert_eq!(judgement.finding(), Finding::Holds, "{judgement}");
