@@ -221,13 +221,13 @@ async fn take_back(members: &mut Members, ground: &Ground, kind: Kind, held: Hel
             }
         }
         Held::Full(at) => {
-            let ended = members.has_ended(at);
             ground.volumes.as_ref().ok_or("no disks")?.free(at)?;
+            let ended = members.ends_late(at).await;
             restart_ended(members, at, kind, ended, "full");
         }
         Held::Frozen(at) => {
             ground.volumes.as_ref().ok_or("no disks")?.thaw(at)?;
-            let ended = members.has_ended(at);
+            let ended = members.ends_late(at).await;
             restart_ended(members, at, kind, ended, "sync");
         }
         Held::Skewed(at) => ground.clocks.as_ref().ok_or("no clocks")?.set(at, 0)?,
@@ -246,7 +246,8 @@ async fn take_back(members: &mut Members, ground: &Ground, kind: Kind, held: Hel
 }
 
 /// A node may end when its disk does, but says why: a word of that stands in what it printed.
-fn restart_ended(members: &mut Members, at: usize, kind: Kind, ended: Option<String>, word: &str) {
+fn restart_ended(members: &mut Members, at: usize, kind: Kind, ended: Option<String>, word: &'static str) {
+    members.excused.insert(at, word);
     if let Some(printed) = ended {
         let name = members.name(at);
         eprintln!("  {name} ended: {}", printed.lines().last().unwrap_or_default());

@@ -3,8 +3,12 @@
 use crate::{
     client::Client, cluster::Cluster, cluster_status::ClusterStatus, history::Recorder, load::Roll, wait::looked_for,
 };
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
-use tokio::time::timeout;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a cluster may take to be whole again after its last fault.
 const WHOLE_MAX: Duration = Duration::from_secs(90);
@@ -12,6 +16,9 @@ const WHOLE_MAX: Duration = Duration::from_secs(90);
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long one answer may take then.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long a node takes to end after its disk failed, and between two looks.
+const ENDING_MAX: Duration = Duration::from_secs(3);
+const ENDING_LOOK: Duration = Duration::from_millis(50);
 /// Lines of a node that ended which are told.
 const TOLD_LINES: usize = 12;
 
@@ -25,6 +32,8 @@ pub(super) struct Members {
     members: Vec<usize>,
     /// Those under a fault.
     pub(super) struck: BTreeSet<usize>,
+    /// Those whose disk failed in this round: they may end late, with this word in what they print.
+    pub(super) excused: BTreeMap<usize, &'static str>,
     /// What nodes did that they must not.
     pub(super) findings: Vec<String>,
     /// What the run did not get done.
@@ -34,7 +43,8 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(cluster: Cluster, recorder: Recorder, roll: Roll) -> Self {
         let members = (0..cluster.len()).collect();
-        Self { cluster, recorder, roll, members, struck: BTreeSet::new(), findings: Vec::new(), failures: Vec::new() }
+        let (struck, excused) = (BTreeSet::new(), BTreeMap::new());
+        Self { cluster, recorder, roll, members, struck, excused, findings: Vec::new(), failures: Vec::new() }
     }
 
     /// The places of all members.
@@ -138,15 +148,29 @@ impl Members {
         Some(told)
     }
 
-    /// Nobody ended who was not told to: whoever did is a finding, and is started again.
+    /// Nobody ended who was not told to, nor had a disk that failed: whoever did is a finding, and is started again.
     pub(super) fn look_for_ended(&mut self, after: &str) {
         for at in self.all() {
             if let Some(printed) = self.has_ended(at) {
                 let name = self.name(at);
-                self.find(format!("{name} ended by itself after {after}:\n{printed}"));
+                if !self.excused.get(&at).is_some_and(|word| printed.to_lowercase().contains(word)) {
+                    self.find(format!("{name} ended by itself after {after}:\n{printed}"));
+                }
                 self.cluster.awake(at);
             }
         }
+    }
+
+    /// Waits a little for a node whose disk had failed, and is well again, to end because of it; what it printed.
+    pub(super) async fn ends_late(&mut self, at: usize) -> Option<String> {
+        let until = Instant::now() + ENDING_MAX;
+        while Instant::now() < until {
+            if let Some(printed) = self.has_ended(at) {
+                return Some(printed);
+            }
+            sleep(ENDING_LOOK).await;
+        }
+        None
     }
 
     /// Waits until every member serves and the cluster is whole.

@@ -173,6 +173,7 @@ impl Running<'_> {
     /// A round: the second fault, if there is one, begins in the midst of the first and outlasts it by half.
     async fn round(&mut self, round: &Round, users: &[String]) {
         sleep(Duration::from_millis(round.rest_ms)).await;
+        self.members.excused.clear();
         let mut active = Vec::new();
         for step in &round.steps {
             let at = Duration::from_micros(self.members.recorder.now());
