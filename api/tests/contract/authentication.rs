@@ -109,8 +109,8 @@ async fn a_header_can_choose_neither_key_nor_algorithm() {
         assert_eq!(status(&stage, &signed(alice(), |h| h.alg = alg)).await, 401, "{alg:?}");
     }
     assert_eq!(status(&stage, &signed(alice(), |h| h.crit = Some(vec!["x".into()]))).await, 401);
-    // A place to fetch a key from is never visited; the configured key decides.
-    assert_eq!(status(&stage, &signed(alice(), |h| h.jku = Some("http://127.0.0.1:1/".into()))).await, 200);
+    // A place to fetch a key from is never visited, and whoever names one is refused.
+    assert_eq!(status(&stage, &signed(alice(), |h| h.jku = Some("http://127.0.0.1:1/".into()))).await, 401);
     assert_eq!(status(&stage, &signed(alice(), |h| h.kid = None)).await, 200, "the only key is the default");
 }
 
