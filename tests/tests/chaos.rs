@@ -10,12 +10,17 @@ use rollcall_tests::{
     invariants::Finding,
 };
 use std::{env, process, time::Duration};
+use tokio::sync::Mutex;
 
 /// Kinds that need nothing but processes; the last two need root, and are said not to be run without it.
 const KINDS: &str = "kill,kill-all,pause-lease,rolling-restart,wiped,slow-readers,cut-minority,power-cut-all";
 
+/// Held by the run that is made: what runs stand on is named after the process.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// Makes a run, prints its report, and demands that it holds; `beyond` of its faults may be said not to be run.
 async fn must_hold(plan: ChaosPlan, faults: usize, beyond: usize) {
+    let _turn = TURN.lock().await;
     let report = run(&plan).await;
     println!("{report}");
     let cannot = report.not_run.len();
