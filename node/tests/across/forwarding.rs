@@ -73,9 +73,10 @@ async fn a_request_waits_for_a_new_home_and_is_then_carried_out() {
     let user = Stage::user_at(0, 0);
     let partition = partition_of(&user, PARTITIONS);
     stage.no_home(partition);
+    let before = stage.group(2, &user).watchers();
     let writing = stage.write(2, &user, status("late"));
     let electing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await; // stands for an election; what is waited for is the write
+        stage.until("the write waits for a home", || stage.group(2, &user).watchers() > before).await;
         stage.make_home(partition, 1);
     };
     let (written, ()) = tokio::join!(writing, electing);

@@ -45,6 +45,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// How many wait for another role, or look at it.
+    pub fn watchers(&self) -> usize {
+        self.role.receiver_count()
+    }
+
     fn term(&self) -> Result<u64, NotHome> {
         match &*self.role.borrow() {
             Role::Home { term } => Ok(*term),

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 /// How long a cluster may take to be whole again after its last fault.
 const WHOLE_MAX: Duration = Duration::from_secs(90);
@@ -16,9 +16,8 @@ const WHOLE_MAX: Duration = Duration::from_secs(90);
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long one answer may take then.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// How long a node takes to end after its disk failed, and between two looks.
+/// How long a node takes to end after its disk failed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
-const ENDING_LOOK: Duration = Duration::from_millis(50);
 /// Lines of a node that ended which are told.
 const TOLD_LINES: usize = 12;
 
@@ -163,14 +162,7 @@ impl Members {
 
     /// Waits a little for a node whose disk had failed, and is well again, to end because of it; what it printed.
     pub(super) async fn ends_late(&mut self, at: usize) -> Option<String> {
-        let until = Instant::now() + ENDING_MAX;
-        while Instant::now() < until {
-            if let Some(printed) = self.has_ended(at) {
-                return Some(printed);
-            }
-            sleep(ENDING_LOOK).await;
-        }
-        None
+        looked_for(ENDING_MAX, async || self.has_ended(at)).await
     }
 
     /// Waits until every member serves and the cluster is whole.
