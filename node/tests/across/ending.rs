@@ -164,10 +164,11 @@ async fn a_handed_over_session_gets_no_fresh_time_to_live_and_its_last_sign_of_l
     friend.watch(&[&dave]).await;
     stage.write(0, &alice, http(&SessionId::new("http").unwrap())).await.unwrap();
     friend.until("online", |c| c.sees(&alice, "status", "online")).await;
-    graces(&stage, 2).await;
-    // Has a whole time to live from now on; alice has not, and goes first.
+    graces(&stage, 1).await;
+    // Opened after hers and before the hand-over: he outlasts her, and would not if her time began anew.
     stage.write(2, &dave, http(&SessionId::new("later").unwrap())).await.unwrap();
     friend.until("online", |c| c.sees(&dave, "status", "online")).await;
+    graces(&stage, 1).await;
     let partition = partition_of(&alice, PARTITIONS);
     stage.lane(0).hand_over(partition, &stage.nodes[1].holder.node).await;
     stage.make_home(partition, 1);
