@@ -3,12 +3,15 @@
 Loaded by `run` through SCHEMATHESIS_HOOKS. Each rule names the sentence of the contract that the schema language cannot say.
 """
 
+import json
 from urllib.parse import unquote
 
 import schemathesis
 
 # Sizes count bytes; a schema counts characters. The same fields as in `api/src/document/shapes.rs`.
 LINES_MAX_BYTES = {"text": 512, "name": 128}
+# "at most 2,048 bytes in compact form"
+META_MAX_BYTES = 2048
 
 
 def _is_positive(case):
@@ -22,6 +25,9 @@ def _fits(body, user):
         line = body.get(name)
         if isinstance(line, str) and len(line.encode("utf-8", "surrogatepass")) > most:
             return False
+    meta = json.dumps(body.get("meta"), separators=(",", ":"), ensure_ascii=False)
+    if len(meta.encode("utf-8", "surrogatepass")) > META_MAX_BYTES:
+        return False
     # "together 1,000 ids; an id in both: 400"
     add, remove = body.get("add") or [], body.get("remove") or []
     if isinstance(add, list) and isinstance(remove, list):
